@@ -1,0 +1,1 @@
+//! An instrument described by a profile, on any byte stream.
