@@ -1,0 +1,169 @@
+//! The five published protocols. Each is words (an event becomes messages, rendered once for all its watchers) and manners
+//! (a session without sockets: greeting, subscriptions, limits, close). Adding a sixth touches one folder and this file.
+//! Knows no socket, no clock and no axum.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rigwire_shared::ids::{DeviceId, RunId};
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::value::Value;
+use serde::Serialize;
+
+use crate::event::{DeviceSnapshot, Event, RunSnapshot};
+use crate::fanout::Published;
+
+pub mod agent_events;
+pub mod device_farm;
+pub mod protocol_runs;
+pub mod solver_runs;
+pub mod test_dashboard;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    ProtocolRuns,
+    DeviceFarm,
+    AgentEvents,
+    SolverRuns,
+    TestDashboard,
+}
+
+impl Dialect {
+    pub const ALL: [Self; 5] =
+        [Self::ProtocolRuns, Self::DeviceFarm, Self::AgentEvents, Self::SolverRuns, Self::TestDashboard];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProtocolRuns => "protocol_runs",
+            Self::DeviceFarm => "device_farm",
+            Self::AgentEvents => "agent_events",
+            Self::SolverRuns => "solver_runs",
+            Self::TestDashboard => "test_dashboard",
+        }
+    }
+
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The words of this dialect for one event: none, one or several messages, in order.
+    pub fn render(self, event: &Event) -> Vec<Rendered> {
+        match self {
+            Self::ProtocolRuns => protocol_runs::message::render(event),
+            Self::DeviceFarm => device_farm::message::render(event),
+            Self::AgentEvents => agent_events::message::render(event),
+            Self::SolverRuns => solver_runs::message::render(event),
+            Self::TestDashboard => test_dashboard::message::render(event),
+        }
+    }
+}
+
+/// JSON on one line, encoded once and shared by every client that gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Bytes);
+
+impl Text {
+    /// Messages are structs of plain fields, so encoding cannot fail; a non-finite number becomes null.
+    pub fn json<T: Serialize>(message: &T) -> Self {
+        Self(Bytes::from(serde_json::to_vec(message).unwrap_or_else(|_| b"null".to_vec())))
+    }
+
+    pub fn from_string(text: String) -> Self {
+        Self(Bytes::from(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub fn bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+}
+
+/// One message of a dialect, with what a session needs to decide whether its client wants it.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    pub text: Text,
+    /// What a subscription names: a message type, or a topic such as `test:progress`.
+    pub topic: Cow<'static, str>,
+    /// Fields that a subscription's filter may compare.
+    pub fields: Vec<(&'static str, Value)>,
+}
+
+impl Rendered {
+    pub fn new<T: Serialize>(topic: &'static str, message: &T) -> Self {
+        Self { text: Text::json(message), topic: Cow::Borrowed(topic), fields: Vec::new() }
+    }
+}
+
+/// What a session wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    Send(Text),
+    Do(Request),
+    /// After everything sent before it.
+    Close { code: u16, reason: Cow<'static, str> },
+}
+
+/// Requests to the hub. `Watch` is answered by `Session::handle_view`, in order with the events that follow it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    Watch(Interest),
+    Unwatch(Interest),
+}
+
+/// What a client's socket is told of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Interest {
+    Run(RunReference),
+    /// State, samples and frames of one device.
+    Device(DeviceId),
+    /// Every run, device and agent.
+    Everything,
+}
+
+/// A run by either of its ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunReference {
+    Id(RunId),
+    Number(u64),
+}
+
+/// What is known about an interest at the moment its watch begins.
+#[derive(Debug, Clone)]
+pub enum View {
+    Run(Box<RunSnapshot>),
+    UnknownRun(RunReference),
+    Device(Box<DeviceSnapshot>),
+    UnknownDevice(DeviceId),
+    Everything,
+}
+
+/// Subscriptions, limits and lifecycle of one client, without its socket. The shell calls `open` once, then the others as
+/// things happen, and drains `next_output` after each call. After `Close` nothing more is called.
+pub trait Session: Send {
+    fn dialect(&self) -> Dialect;
+    /// The socket is open. Greets, or asks to watch what the URL names.
+    fn open(&mut self, now: Moment);
+    fn handle_view(&mut self, view: View, now: Moment);
+    fn handle_text(&mut self, text: &str, now: Moment);
+    fn handle_event(&mut self, published: &Published, now: Moment);
+    fn handle_timeout(&mut self, now: Moment);
+    fn poll_timeout(&self) -> Option<Instant>;
+    fn next_output(&mut self) -> Option<Output>;
+}
+
+/// Both clocks: one to measure with, one to write down.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub instant: Instant,
+    pub at: Timestamp,
+}
+
+/// UTC with milliseconds and `Z`, as every dialect writes it.
+pub fn rfc3339(at: Timestamp) -> String {
+    let since_epoch = std::time::Duration::from_micros(u64::try_from(at.0).unwrap_or(0));
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since_epoch).to_string()
+}

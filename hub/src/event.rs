@@ -1,0 +1,539 @@
+//! The hub's one event model. The model makes events, the record keeps them, each dialect puts them into its own words.
+//! Knows no socket, no store and no dialect.
+
+use std::sync::Arc;
+
+use rigwire_shared::agent::{DeviceKind, DeviceState, Identity};
+use rigwire_shared::event::{GapCause, Level, LimitChange, SafeOutcome};
+use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, MetricName, RunId, StepId};
+use rigwire_shared::quality::Quality;
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::unit::Unit;
+use rigwire_shared::value::{Fields, Value};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// One thing that happened, as everyone is told of it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Number in the hub's record, without holes. 0 for what is not recorded: preview frames.
+    pub sequence: u64,
+    pub at: Timestamp,
+    pub kind: EventKind,
+}
+
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    Run(RunEvent),
+    Device(DeviceEvent),
+    Agent(AgentChange),
+}
+
+/// One thing that happened in a run.
+#[derive(Debug, Clone)]
+pub struct RunEvent {
+    pub run: Arc<RunHeader>,
+    /// Number within the run, from 1, without holes.
+    pub number: u64,
+    pub body: RunEventBody,
+}
+
+/// What is fixed about a run when it is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    pub id: RunId,
+    /// Small integer for clients that want one. Never used again for anything else.
+    pub number: u64,
+    pub parent: Option<RunId>,
+    pub kind: RunKind,
+    pub name: String,
+    /// Who runs it, for clients that show an agent: the procedure's name, or what an external producer calls itself.
+    pub agent_name: String,
+    pub params: Fields,
+    pub external: bool,
+    pub created_at: Timestamp,
+    /// In the order written; `finally` steps last. For external runs the announced nodes, or none.
+    pub steps: Vec<StepCard>,
+    /// Announced tests of a suite. Empty for others: there each step counts as a test.
+    pub tests: Vec<TestCard>,
+}
+
+impl RunHeader {
+    pub fn step(&self, id: &StepId) -> Option<&StepCard> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunKind {
+    Protocol,
+    Execution,
+    Workflow,
+    Solve,
+    Optimization,
+    Suite,
+}
+
+impl RunKind {
+    pub const ALL: [Self; 6] =
+        [Self::Protocol, Self::Execution, Self::Workflow, Self::Solve, Self::Optimization, Self::Suite];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Protocol => "protocol",
+            Self::Execution => "execution",
+            Self::Workflow => "workflow",
+            Self::Solve => "solve",
+            Self::Optimization => "optimization",
+            Self::Suite => "suite",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepCard {
+    pub id: StepId,
+    /// For clients that know steps by UUID. The same over all attempts.
+    pub uuid: Uuid,
+    /// For clients that know test executions by integer. From the same sequence as run numbers.
+    pub number: u64,
+    /// Module id, such as `instrument.read`.
+    pub module: String,
+    /// `with` as written, before templates.
+    pub data: Fields,
+    pub needs: Vec<StepId>,
+    pub finally: bool,
+    pub phase: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestCard {
+    pub id: String,
+    pub name: String,
+    pub number: u64,
+    pub runs: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    Pending,
+    Running,
+    Paused,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl RunStatus {
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Running, Self::Paused, Self::Completed, Self::Failed, Self::Cancelled];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunEventBody {
+    /// First event of every run.
+    Created,
+    /// A change to a status that is not final.
+    Status { status: RunStatus, step: Option<String>, message: Option<String> },
+    /// The devices that the run now holds, by role.
+    Bound { devices: Vec<BoundDevice> },
+    Progress(Progress),
+    Log(RunLog),
+    Metric(Metric),
+    Step(StepEvent),
+    /// A measured value was compared with its limits.
+    Verdict(Verdict),
+    /// A device that the run holds went away.
+    DeviceLost { device: DeviceId, cause: String },
+    Iteration(Iteration),
+    Test(TestEvent),
+    Tool { name: String, status: String, result: Option<Value>, error: Option<String> },
+    /// A free event of a program, such as `tool_call` or `llm_request`.
+    Custom(CustomEvent),
+    /// State of wells, by resource name.
+    Wells { wells: Fields },
+    Artifact { name: String, media_type: String, path: String, size: u64 },
+    /// Last event of every run: exactly one.
+    Finished(Finished),
+}
+
+impl RunEventBody {
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Status { .. } => "status",
+            Self::Bound { .. } => "bound",
+            Self::Progress(_) => "progress",
+            Self::Log(_) => "log",
+            Self::Metric(_) => "metric",
+            Self::Step(_) => "step",
+            Self::Verdict(_) => "verdict",
+            Self::DeviceLost { .. } => "device_lost",
+            Self::Iteration(_) => "iteration",
+            Self::Test(_) => "test",
+            Self::Tool { .. } => "tool",
+            Self::Custom(_) => "event",
+            Self::Wells { .. } => "wells",
+            Self::Artifact { .. } => "artifact",
+            Self::Finished(_) => "finished",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BoundDevice {
+    pub role: String,
+    pub device: DeviceId,
+    pub agent: AgentId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0 to 100, never falling within a run.
+    pub percent: f64,
+    /// `preparing`, `meshing`, `solving`, `postprocessing` or the procedure's own word.
+    pub phase: String,
+    pub message: String,
+    pub step: Option<StepId>,
+    /// Since the run started.
+    pub elapsed_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunLog {
+    pub level: Level,
+    pub message: String,
+    pub device: Option<DeviceId>,
+    pub module: Option<String>,
+    pub step: Option<StepId>,
+    /// Part that speaks: `engine`, `agent`, or what a program called itself.
+    pub source: String,
+}
+
+/// A measured value. Only good ones reach clients whose protocol has no word for quality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    pub name: MetricName,
+    pub value: Value,
+    pub unit: Unit,
+    pub quality: Quality,
+    pub device: Option<DeviceId>,
+    pub step: Option<StepId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepEvent {
+    pub step: StepId,
+    pub module: String,
+    pub device: Option<DeviceId>,
+    pub attempt_id: Option<AttemptId>,
+    /// Counts from 1.
+    pub attempt: u32,
+    pub change: StepChange,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum StepChange {
+    /// Sent to the agent. Durable before the agent hears of it.
+    Dispatched,
+    Running,
+    Progress { percent: f64, message: String },
+    Completed { duration_s: f64, outputs: Fields, screenshot: Option<String> },
+    Failed { duration_s: f64, error_code: String, error: String, will_retry: bool },
+    Cancelled { duration_s: f64, safe: Option<SafeState> },
+    Skipped { cause: String },
+}
+
+/// How a device was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafeState {
+    /// `verified`, `unverified`, `refused`, `unreachable` or `not-needed`.
+    pub outcome: String,
+    pub detail: Option<String>,
+}
+
+impl From<SafeOutcome> for SafeState {
+    fn from(outcome: SafeOutcome) -> Self {
+        let (outcome, detail) = match outcome {
+            SafeOutcome::Verified => ("verified", None),
+            SafeOutcome::Unverified => ("unverified", None),
+            SafeOutcome::Refused { detail } => ("refused", Some(detail)),
+            SafeOutcome::Unreachable { detail } => ("unreachable", Some(detail)),
+            SafeOutcome::NotNeeded => ("not-needed", None),
+        };
+        Self { outcome: outcome.to_owned(), detail }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub step: StepId,
+    pub metric: String,
+    /// `None` when there was no good value to compare.
+    pub value: Option<f64>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub passed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Iteration {
+    pub iteration: u64,
+    pub run: Option<RunId>,
+    pub parameters: Fields,
+    pub metrics: Fields,
+    pub feasible: bool,
+    pub pareto_updated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestEvent {
+    pub test: String,
+    pub name: String,
+    /// Integer id of this test execution.
+    pub number: u64,
+    pub status: String,
+    pub percent: f64,
+    pub current_run: u32,
+    pub total_runs: u32,
+    pub success: Option<bool>,
+    pub score: Option<f64>,
+    pub duration_s: Option<f64>,
+    pub message: Option<String>,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CustomEvent {
+    pub event_type: String,
+    pub payload: Value,
+    pub sequence: Option<u64>,
+    pub duration_ms: Option<f64>,
+    pub test: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// `completed`, `failed` or `cancelled`.
+    pub status: RunStatus,
+    pub error: Option<RunError>,
+    /// Last lines of the run's log, for a failed run.
+    pub log_tail: Option<String>,
+    pub message: String,
+    pub duration_s: f64,
+    pub counts: StepCounts,
+    /// Last good value of each metric.
+    pub metrics: Vec<SummaryMetric>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    pub code: String,
+    pub message: String,
+    pub step: Option<StepId>,
+    pub device: Option<DeviceId>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCounts {
+    pub total: u32,
+    pub successful: u32,
+    pub failed: u32,
+    pub skipped: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SummaryMetric {
+    pub name: MetricName,
+    pub value: f64,
+    pub unit: Unit,
+}
+
+/// One thing that happened to a device outside of any run.
+#[derive(Debug, Clone)]
+pub enum DeviceEvent {
+    State(DeviceSnapshot),
+    Sample(DeviceSample),
+    Frame(Arc<Frame>),
+    PreviewUnavailable { device: DeviceId, cause: String },
+    Limit(LimitChange),
+    Interlock { device: DeviceId, rule: String, action: String, safe: SafeState },
+    Safe { device: DeviceId, cause: String, safe: SafeState },
+    Gap { device: Option<DeviceId>, agent: AgentId, samples: u64, cause: GapCause },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceSample {
+    pub device: DeviceId,
+    pub metric: MetricName,
+    pub value: Value,
+    pub unit: Unit,
+    pub quality: Quality,
+}
+
+/// A preview picture. The newest wins; none is recorded.
+#[derive(Debug)]
+pub struct Frame {
+    pub device: DeviceId,
+    pub width: u16,
+    pub height: u16,
+    pub media_type: String,
+    pub data: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentChange {
+    pub agent: AgentId,
+    pub online: bool,
+    pub cause: String,
+}
+
+/// A device as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceSnapshot {
+    pub device: DeviceId,
+    pub agent: AgentId,
+    pub kind: DeviceKind,
+    pub class: String,
+    pub profile: String,
+    pub tags: Vec<String>,
+    /// As the agent last reported it; `Gone` while the agent itself is away.
+    pub state: DeviceState,
+    pub cause: String,
+    pub identity: Option<Identity>,
+    pub last_seen: Timestamp,
+    /// The run that holds it.
+    pub held_by: Option<RunId>,
+}
+
+/// A run as it stands, for a client that joins now.
+#[derive(Debug, Clone)]
+pub struct RunSnapshot {
+    pub header: Arc<RunHeader>,
+    pub status: RunStatus,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// What is being done, for people: `Initializing` until the first step.
+    pub step: String,
+    pub progress: Progress,
+    pub steps: Vec<StepSnapshot>,
+    pub devices: Vec<DeviceSnapshot>,
+    pub finished: Option<Finished>,
+    /// Number of the last event of this run that the snapshot includes.
+    pub last_event: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSnapshot {
+    pub step: StepId,
+    pub device: Option<DeviceId>,
+    pub state: StepState,
+    pub attempt: u32,
+    pub percent: f64,
+    pub error: Option<String>,
+    pub duration_s: Option<f64>,
+    pub outputs: Fields,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepState {
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+    Skipped,
+}
+
+impl StepState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// What a queue may do with a message that waits for a slow client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Never dropped: a client too slow for it is closed with a reason.
+    Keep,
+    /// Only the newest of this key matters.
+    Latest(LatestKey),
+    /// Oldest first, counted.
+    Droppable,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LatestKey {
+    Progress(RunId),
+    StepProgress(RunId, StepId),
+    Preview(DeviceId),
+}
+
+impl Event {
+    pub fn class(&self) -> Class {
+        match &self.kind {
+            EventKind::Run(RunEvent { run, body, .. }) => match body {
+                RunEventBody::Progress(_) => Class::Latest(LatestKey::Progress(run.id)),
+                RunEventBody::Step(StepEvent { step, change: StepChange::Progress { .. }, .. }) => {
+                    Class::Latest(LatestKey::StepProgress(run.id, step.clone()))
+                }
+                RunEventBody::Log(_) | RunEventBody::Metric(_) | RunEventBody::Custom(_) | RunEventBody::Wells { .. } => {
+                    Class::Droppable
+                }
+                RunEventBody::Created
+                | RunEventBody::Status { .. }
+                | RunEventBody::Bound { .. }
+                | RunEventBody::Step(_)
+                | RunEventBody::Verdict(_)
+                | RunEventBody::DeviceLost { .. }
+                | RunEventBody::Iteration(_)
+                | RunEventBody::Test(_)
+                | RunEventBody::Tool { .. }
+                | RunEventBody::Artifact { .. }
+                | RunEventBody::Finished(_) => Class::Keep,
+            },
+            EventKind::Device(event) => match event {
+                DeviceEvent::Frame(frame) => Class::Latest(LatestKey::Preview(frame.device.clone())),
+                DeviceEvent::Sample(_) => Class::Droppable,
+                DeviceEvent::State(_)
+                | DeviceEvent::PreviewUnavailable { .. }
+                | DeviceEvent::Limit(_)
+                | DeviceEvent::Interlock { .. }
+                | DeviceEvent::Safe { .. }
+                | DeviceEvent::Gap { .. } => Class::Keep,
+            },
+            EventKind::Agent(_) => Class::Keep,
+        }
+    }
+}
