@@ -1,0 +1,52 @@
+# Every command that CI runs, by name. `just` lists them; `just ci` runs all, as CI does.
+
+_default:
+    @just --list
+
+# Everything, in CI's order
+ci:
+    .ci/run
+
+# One step of CI by its name: fmt, clippy, alone, doc, firmware, deny, udev or tests
+step name:
+    .ci/run {{ name }}
+
+# Format all sources
+fmt:
+    cargo fmt --all
+
+# Lints of all targets, warnings denied
+clippy:
+    .ci/run clippy
+
+# Each crate checked by itself: a feature that another crate switched on hides breakage
+alone:
+    .ci/run alone
+
+# The API documentation, warnings denied
+doc:
+    .ci/run doc
+
+# `shared` for a Cortex-M4, with and without a heap
+firmware:
+    .ci/run firmware
+
+# Licences, sources and banned crates of all dependencies
+deny:
+    .ci/run deny
+
+# The udev rules, as far as this machine's udev can check them
+udev:
+    udev/check.sh
+
+# All tests that need nothing but a Rust toolchain
+test *arguments:
+    cargo test --workspace {{ arguments }}
+
+# Every test, whole-system ones too; a name filters
+hil *filter:
+    ./hil-tests/run {{ filter }}
+
+# Rewrite the expected outputs that tests compare with; read the diff before you commit it
+bless:
+    UPDATE_EXPECT=1 cargo test --workspace
