@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rigwire_shared::command::PreviewQuality;
 use rigwire_shared::ids::{DeviceId, RunId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Value;
@@ -14,9 +15,13 @@ use serde::Serialize;
 use crate::event::{DeviceSnapshot, Event, RunSnapshot};
 use crate::fanout::Published;
 
+pub use reference::BadReference;
+
 pub mod agent_events;
 pub mod device_farm;
+mod outbox;
 pub mod protocol_runs;
+mod reference;
 pub mod solver_runs;
 pub mod test_dashboard;
 
@@ -104,7 +109,10 @@ pub enum Output {
     Send(Text),
     Do(Request),
     /// After everything sent before it.
-    Close { code: u16, reason: Cow<'static, str> },
+    Close {
+        code: u16,
+        reason: Cow<'static, str>,
+    },
 }
 
 /// Requests to the hub. `Watch` is answered by `Session::handle_view`, in order with the events that follow it.
@@ -112,6 +120,14 @@ pub enum Output {
 pub enum Request {
     Watch(Interest),
     Unwatch(Interest),
+    /// Frames arrive as events of the device, which the session watches. The shell stops what a socket leaves running.
+    StartPreview {
+        device: DeviceId,
+        quality: PreviewQuality,
+    },
+    StopPreview {
+        device: DeviceId,
+    },
 }
 
 /// What a client's socket is told of.
@@ -150,9 +166,23 @@ pub trait Session: Send {
     fn handle_view(&mut self, view: View, now: Moment);
     fn handle_text(&mut self, text: &str, now: Moment);
     fn handle_event(&mut self, published: &Published, now: Moment);
+    /// So many events were dropped because this client is slow. Told before the event that follows them.
+    fn note_lost(&mut self, _count: u64) {}
     fn handle_timeout(&mut self, now: Moment);
     fn poll_timeout(&self) -> Option<Instant>;
     fn next_output(&mut self) -> Option<Output>;
+    /// Messages that the protocol's own rate limits kept from this client so far.
+    fn held_back(&self) -> u64 {
+        0
+    }
+    /// The last number given to a message, for a client that comes again and counts on.
+    fn last_sequence(&self) -> Option<u64> {
+        None
+    }
+    /// What the client asked for, as it spelt it.
+    fn subscriptions(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Both clocks: one to measure with, one to write down.
@@ -164,6 +194,8 @@ pub struct Moment {
 
 /// UTC with milliseconds and `Z`, as every dialect writes it.
 pub fn rfc3339(at: Timestamp) -> String {
-    let since_epoch = std::time::Duration::from_micros(u64::try_from(at.0).unwrap_or(0));
+    const END_OF_9999_US: u64 = 253_402_300_799_999_999;
+    let micros = u64::try_from(at.0).unwrap_or(0).min(END_OF_9999_US);
+    let since_epoch = std::time::Duration::from_micros(micros);
     humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since_epoch).to_string()
 }

@@ -151,10 +151,20 @@ impl RunStatus {
 pub enum RunEventBody {
     /// First event of every run.
     Created,
+    /// Someone asked for the run to end early. What runs is stopped, `finally` steps follow.
+    CancelRequested {
+        cause: String,
+    },
     /// A change to a status that is not final.
-    Status { status: RunStatus, step: Option<String>, message: Option<String> },
-    /// The devices that the run now holds, by role.
-    Bound { devices: Vec<BoundDevice> },
+    Status {
+        status: RunStatus,
+        step: Option<String>,
+        message: Option<String>,
+    },
+    /// The devices that the run now holds, by role, and the fencing number under which it holds them.
+    Bound {
+        devices: Vec<BoundDevice>,
+    },
     Progress(Progress),
     Log(RunLog),
     Metric(Metric),
@@ -162,15 +172,30 @@ pub enum RunEventBody {
     /// A measured value was compared with its limits.
     Verdict(Verdict),
     /// A device that the run holds went away.
-    DeviceLost { device: DeviceId, cause: String },
+    DeviceLost {
+        device: DeviceId,
+        cause: String,
+    },
     Iteration(Iteration),
     Test(TestEvent),
-    Tool { name: String, status: String, result: Option<Value>, error: Option<String> },
+    Tool {
+        name: String,
+        status: String,
+        result: Option<Value>,
+        error: Option<String>,
+    },
     /// A free event of a program, such as `tool_call` or `llm_request`.
     Custom(CustomEvent),
     /// State of wells, by resource name.
-    Wells { wells: Fields },
-    Artifact { name: String, media_type: String, path: String, size: u64 },
+    Wells {
+        wells: Fields,
+    },
+    Artifact {
+        name: String,
+        media_type: String,
+        path: String,
+        size: u64,
+    },
     /// Last event of every run: exactly one.
     Finished(Finished),
 }
@@ -179,6 +204,7 @@ impl RunEventBody {
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::CancelRequested { .. } => "cancel_requested",
             Self::Status { .. } => "status",
             Self::Bound { .. } => "bound",
             Self::Progress(_) => "progress",
@@ -215,6 +241,9 @@ pub struct Progress {
     pub step: Option<StepId>,
     /// Since the run started.
     pub elapsed_s: f64,
+    /// Steps that have ended so far, of `total`; in a suite its tests.
+    #[serde(default)]
+    pub counts: StepCounts,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -239,6 +268,21 @@ pub struct Metric {
     pub step: Option<StepId>,
 }
 
+impl Metric {
+    /// The value, if it may be shown as a number without a word about its quality.
+    pub fn good_number(&self) -> Option<f64> {
+        match self.quality {
+            Quality::Good => self.value.as_f64().filter(|number| number.is_finite()),
+            Quality::Overrange
+            | Quality::Underrange
+            | Quality::NoData
+            | Quality::Fault
+            | Quality::Suspect
+            | Quality::Stale => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepEvent {
     pub step: StepId,
@@ -256,11 +300,28 @@ pub enum StepChange {
     /// Sent to the agent. Durable before the agent hears of it.
     Dispatched,
     Running,
-    Progress { percent: f64, message: String },
-    Completed { duration_s: f64, outputs: Fields, screenshot: Option<String> },
-    Failed { duration_s: f64, error_code: String, error: String, will_retry: bool },
-    Cancelled { duration_s: f64, safe: Option<SafeState> },
-    Skipped { cause: String },
+    Progress {
+        percent: f64,
+        message: String,
+    },
+    Completed {
+        duration_s: f64,
+        outputs: Fields,
+        screenshot: Option<String>,
+    },
+    Failed {
+        duration_s: f64,
+        error_code: String,
+        error: String,
+        will_retry: bool,
+    },
+    Cancelled {
+        duration_s: f64,
+        safe: Option<SafeState>,
+    },
+    Skipped {
+        cause: String,
+    },
 }
 
 /// How a device was left.
@@ -508,10 +569,12 @@ impl Event {
                 RunEventBody::Step(StepEvent { step, change: StepChange::Progress { .. }, .. }) => {
                     Class::Latest(LatestKey::StepProgress(run.id, step.clone()))
                 }
-                RunEventBody::Log(_) | RunEventBody::Metric(_) | RunEventBody::Custom(_) | RunEventBody::Wells { .. } => {
-                    Class::Droppable
-                }
+                RunEventBody::Log(_)
+                | RunEventBody::Metric(_)
+                | RunEventBody::Custom(_)
+                | RunEventBody::Wells { .. } => Class::Droppable,
                 RunEventBody::Created
+                | RunEventBody::CancelRequested { .. }
                 | RunEventBody::Status { .. }
                 | RunEventBody::Bound { .. }
                 | RunEventBody::Step(_)
