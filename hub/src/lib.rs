@@ -3,3 +3,9 @@
 pub mod dialect;
 pub mod event;
 pub mod fanout;
+pub mod fleet;
+pub mod model;
+pub mod module;
+pub mod procedure;
+pub mod run;
+pub mod template;

@@ -1,0 +1,234 @@
+//! Manners of the agent-events dialect: welcome, subscriptions, pings, and an end for silent or faulty clients. Knows no
+//! socket.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use rigwire_shared::value::Value;
+
+use crate::dialect::outbox::Outbox;
+use crate::dialect::reference::quote;
+use crate::dialect::{self, Dialect, Interest, Moment, Output, Request, View, rfc3339};
+use crate::fanout::Published;
+
+use super::message::{ChatMessage, Envelope, Error, Pong};
+use super::vocabulary;
+
+const WELCOME: &str = "Connected to Praxis Agent";
+const POLICY: u16 = 1008;
+
+/// A client that names more at once is refused.
+const NAMES_MAX: usize = 200;
+
+const COMMANDS_NOT_ACCEPTED: &str =
+    "this hub does not accept commands on this socket yet: start a run with POST /api/v1/runs";
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A client that has sent a PING is closed after three of these without another.
+    pub heartbeat_interval: Duration,
+    /// A client with more errors than this is closed at the next sweep.
+    pub errors: u32,
+    pub sweep_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { heartbeat_interval: Duration::from_secs(30), errors: 10, sweep_interval: Duration::from_secs(60) }
+    }
+}
+
+#[derive(Debug)]
+pub struct Session {
+    limits: Limits,
+    /// Topics and the names they were asked by; `None` until the client subscribes or unsubscribes: the usual ones.
+    topics: Option<HashSet<&'static str>>,
+    names: Vec<String>,
+    /// Clients that never ping are left alone.
+    last_ping: Option<Instant>,
+    next_sweep: Option<Instant>,
+    errors: u32,
+    sent: u64,
+    outbox: Outbox,
+}
+
+impl Session {
+    pub fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    pub fn with_limits(limits: Limits) -> Self {
+        Self {
+            limits,
+            topics: None,
+            names: Vec::new(),
+            last_ping: None,
+            next_sweep: None,
+            errors: 0,
+            sent: 0,
+            outbox: Outbox::default(),
+        }
+    }
+
+    fn send<T: serde::Serialize>(&mut self, kind: &'static str, payload: T, correlation_id: Option<&str>, now: Moment) {
+        self.sent += 1;
+        let timestamp = rfc3339(now.at);
+        let id = format!("reply-{}", self.sent);
+        self.outbox.send(&Envelope { kind, payload, id, timestamp: &timestamp, correlation_id });
+    }
+
+    fn say(&mut self, content: &str, correlation_id: Option<&str>, now: Moment) {
+        self.send("chatMessage", ChatMessage { content, sender: "system", kind: "system" }, correlation_id, now);
+    }
+
+    fn refuse(&mut self, code: &'static str, message: &str, correlation_id: Option<&str>, now: Moment) {
+        let timestamp = rfc3339(now.at);
+        self.send("error", Error { message, code, timestamp: &timestamp }, correlation_id, now);
+    }
+
+    /// An error that counts against the client.
+    fn fault(&mut self, message: &str, correlation_id: Option<&str>, now: Moment) {
+        self.errors = self.errors.saturating_add(1);
+        self.refuse("WEBSOCKET_ERROR", message, correlation_id, now);
+    }
+
+    fn ping(&mut self, correlation_id: Option<&str>, now: Moment) {
+        self.last_ping = Some(now.instant);
+        let timestamp = rfc3339(now.at);
+        self.send("PONG", Pong { timestamp: &timestamp }, correlation_id, now);
+    }
+
+    fn change_subscriptions(&mut self, add: bool, message: &Value, correlation_id: Option<&str>, now: Moment) {
+        let names = match named_events(message) {
+            Ok(names) => names,
+            Err(text) => return self.fault(&text, correlation_id, now),
+        };
+        let mut topics = HashSet::new();
+        let mut invalid = Vec::new();
+        for name in &names {
+            match vocabulary::topics(name) {
+                Some(known) => topics.extend(known),
+                None => invalid.push(quote(name)),
+            }
+        }
+        if !invalid.is_empty() {
+            return self.fault(&format!("Invalid event types: {}", invalid.join(", ")), correlation_id, now);
+        }
+        if add {
+            self.topics.get_or_insert_default().extend(topics);
+            self.names.retain(|name| !names.contains(&name.as_str()));
+            self.names.extend(names.iter().map(|name| (*name).to_owned()));
+        } else {
+            let left = self.topics.get_or_insert_with(|| HashSet::from(vocabulary::DEFAULT));
+            left.retain(|topic| !topics.contains(topic));
+            self.names.retain(|name| !names.contains(&name.as_str()));
+        }
+        let verb = if add { "Subscribed to" } else { "Unsubscribed from" };
+        self.say(&format!("{verb} {} event types", names.len()), correlation_id, now);
+    }
+
+    fn wants(&self, topic: &str) -> bool {
+        match &self.topics {
+            Some(topics) => topics.contains(topic),
+            None => vocabulary::DEFAULT.contains(&topic),
+        }
+    }
+
+    fn ping_deadline(&self) -> Option<Instant> {
+        self.last_ping.map(|at| at + 3 * self.limits.heartbeat_interval)
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl dialect::Session for Session {
+    fn dialect(&self) -> Dialect {
+        Dialect::AgentEvents
+    }
+
+    fn open(&mut self, now: Moment) {
+        self.next_sweep = Some(now.instant + self.limits.sweep_interval);
+        self.say(WELCOME, None, now);
+        self.outbox.ask(Request::Watch(Interest::Everything));
+    }
+
+    fn handle_view(&mut self, view: View, _now: Moment) {
+        match view {
+            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Everything => {}
+        }
+    }
+
+    fn handle_text(&mut self, text: &str, now: Moment) {
+        let message = match serde_json::from_str::<Value>(text) {
+            Ok(message) => message,
+            Err(error) => return self.fault(&format!("Invalid message format: it is not JSON: {error}"), None, now),
+        };
+        let named = |key| message.get(key).and_then(Value::as_str);
+        let correlation_id = named("id").or_else(|| named("correlation_id"));
+        match named("type") {
+            Some("PING") => self.ping(correlation_id, now),
+            Some("SUBSCRIBE_EVENTS") => self.change_subscriptions(true, &message, correlation_id, now),
+            Some("UNSUBSCRIBE_EVENTS") => self.change_subscriptions(false, &message, correlation_id, now),
+            Some("DSL_COMMAND" | "EXECUTE_WORKFLOW" | "CHAT_MESSAGE") => {
+                self.refuse("COMMANDS_NOT_ACCEPTED", COMMANDS_NOT_ACCEPTED, correlation_id, now);
+            }
+            Some(other) => self.fault(&format!("Invalid message type: {}", quote(other)), correlation_id, now),
+            None => {
+                let text = r#"Invalid message format: expected an object with "type" as text and "payload""#;
+                self.fault(text, correlation_id, now);
+            }
+        }
+    }
+
+    fn handle_event(&mut self, published: &Published, _now: Moment) {
+        for message in published.rendered(Dialect::AgentEvents) {
+            if self.wants(&message.topic) {
+                self.outbox.send_text(message.text.clone());
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Moment) {
+        if self.ping_deadline().is_some_and(|deadline| deadline <= now.instant) {
+            return self.outbox.close(POLICY, "heartbeat timeout: no PING for three intervals");
+        }
+        if self.next_sweep.is_some_and(|at| at <= now.instant) {
+            if self.errors > self.limits.errors {
+                return self.outbox.close(POLICY, "too many errors");
+            }
+            self.next_sweep = Some(now.instant + self.limits.sweep_interval);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        if self.outbox.is_closed() {
+            return None;
+        }
+        // The sweep only matters once the client is due to go: idle sockets need no timer.
+        let sweep = self.next_sweep.filter(|_| self.errors > self.limits.errors);
+        sweep.into_iter().chain(self.ping_deadline()).min()
+    }
+
+    fn next_output(&mut self) -> Option<Output> {
+        self.outbox.next()
+    }
+
+    fn subscriptions(&self) -> Vec<String> {
+        self.names.clone()
+    }
+}
+
+fn named_events(message: &Value) -> Result<Vec<&str>, String> {
+    let Some(Value::List(items)) = message.get("payload").and_then(|payload| payload.get("event_types")) else {
+        return Err("Invalid message format: expected payload.event_types as a list of names".to_owned());
+    };
+    if items.len() > NAMES_MAX {
+        return Err(format!("Invalid message format: at most {NAMES_MAX} event types at once, found {}", items.len()));
+    }
+    let names: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+    names.ok_or_else(|| "Invalid message format: expected every entry of payload.event_types to be a name".to_owned())
+}

@@ -1,0 +1,263 @@
+//! What is known of agents and their devices. Pure: told of messages, asked for answers.
+
+use std::collections::BTreeMap;
+
+use rigwire_shared::agent::{AgentState, DeviceCard, DeviceState, Inventory};
+use rigwire_shared::event::DeviceChange;
+use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position, RunId};
+use rigwire_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::DeviceSnapshot;
+use crate::procedure::Role;
+
+/// What the hub knows of one agent. The part that must survive a restart is what the record keeps of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    pub agent: AgentId,
+    pub epoch: Epoch,
+    pub online: bool,
+    pub cause: String,
+    pub version: String,
+    pub host: String,
+    pub last_seen: Timestamp,
+    /// Last batch taken into the model; everything before it was, too.
+    pub received: Option<Position>,
+    /// Newest epoch whose first event was seen: everything of earlier epochs has arrived.
+    pub begun: Option<Epoch>,
+    pub counters: Counters,
+}
+
+/// What arrived, what arrived twice, and what never will.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub batches: u64,
+    pub events: u64,
+    pub duplicates: u64,
+    pub gaps: u64,
+    pub samples_lost: u64,
+    pub malformed: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Fleet {
+    agents: BTreeMap<AgentId, Agent>,
+    devices: BTreeMap<DeviceId, Device>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    pub agent: AgentId,
+    pub card: DeviceCard,
+    pub last_seen: Timestamp,
+    pub held_by: Option<RunId>,
+}
+
+impl Device {
+    pub fn snapshot(&self) -> DeviceSnapshot {
+        DeviceSnapshot {
+            device: self.card.device.clone(),
+            agent: self.agent.clone(),
+            kind: self.card.kind,
+            class: self.card.class.clone(),
+            profile: self.card.profile.clone(),
+            tags: self.card.tags.clone(),
+            state: self.card.state,
+            cause: self.card.cause.clone(),
+            identity: self.card.identity.clone(),
+            last_seen: self.last_seen,
+            held_by: self.held_by,
+        }
+    }
+
+    pub fn matches(&self, role: &Role) -> bool {
+        role.device.as_ref().is_none_or(|wanted| *wanted == self.card.device)
+            && role.class.as_ref().is_none_or(|wanted| *wanted == self.card.class)
+            && role.kind.is_none_or(|wanted| wanted == self.card.kind)
+            && role.tags.iter().all(|tag| self.card.tags.contains(tag))
+            && role.min_sdk.is_none_or(|wanted| self.card.sdk.is_some_and(|sdk| sdk >= wanted))
+    }
+}
+
+/// Where a batch stands relative to what was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    Next,
+    Duplicate,
+    /// Something before it is missing.
+    Gap,
+}
+
+impl Fleet {
+    pub fn restore(agents: Vec<Agent>, devices: Vec<(AgentId, DeviceCard)>) -> Self {
+        let agents = agents
+            .into_iter()
+            .map(|agent| {
+                (
+                    agent.agent.clone(),
+                    Agent { online: false, cause: "not heard of since the hub started".to_owned(), ..agent },
+                )
+            })
+            .collect();
+        let devices = devices
+            .into_iter()
+            .map(|(agent, card)| {
+                let cause = format!("agent {agent} was not heard of since the hub started");
+                let card = DeviceCard { state: DeviceState::Gone, cause, ..card };
+                (card.device.clone(), Device { agent, card, last_seen: Timestamp(0), held_by: None })
+            })
+            .collect();
+        Self { agents, devices }
+    }
+
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.values()
+    }
+
+    pub fn agent(&self, agent: &AgentId) -> Option<&Agent> {
+        self.agents.get(agent)
+    }
+
+    pub fn agent_mut(&mut self, agent: &AgentId, now: Timestamp) -> &mut Agent {
+        self.agents.entry(agent.clone()).or_insert_with(|| Agent {
+            agent: agent.clone(),
+            epoch: Epoch(0),
+            online: false,
+            cause: String::new(),
+            version: String::new(),
+            host: String::new(),
+            last_seen: now,
+            received: None,
+            begun: None,
+            counters: Counters::default(),
+        })
+    }
+
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    pub fn device(&self, device: &DeviceId) -> Option<&Device> {
+        self.devices.get(device)
+    }
+
+    pub fn device_mut(&mut self, device: &DeviceId) -> Option<&mut Device> {
+        self.devices.get_mut(device)
+    }
+
+    /// Takes a state message. `None` when it is of an epoch that a newer one has replaced.
+    pub fn agent_state(&mut self, id: &AgentId, state: &AgentState, now: Timestamp) -> Option<AgentStateNews> {
+        let agent = self.agent_mut(id, now);
+        if state.epoch < agent.epoch {
+            return None;
+        }
+        let news = AgentStateNews {
+            changed: agent.online != state.online || agent.epoch != state.epoch,
+            begun: agent.begun == Some(state.epoch),
+        };
+        agent.epoch = state.epoch;
+        agent.online = state.online;
+        agent.cause.clone_from(&state.cause);
+        agent.version.clone_from(&state.version);
+        agent.host.clone_from(&state.host);
+        agent.last_seen = now;
+        Some(news)
+    }
+
+    /// Devices of an agent that went away are gone too, whatever they last said. Returns those that changed.
+    pub fn devices_lost_with(&mut self, agent: &AgentId, cause: &str) -> Vec<DeviceId> {
+        self.devices
+            .values_mut()
+            .filter(|device| device.agent == *agent && device.card.state != DeviceState::Gone)
+            .map(|device| {
+                device.card.state = DeviceState::Gone;
+                device.card.cause = format!("agent {agent} is offline: {cause}");
+                device.card.device.clone()
+            })
+            .collect()
+    }
+
+    /// Takes an inventory. Returns the devices whose entry changed, and those that are no longer listed.
+    pub fn inventory(&mut self, id: &AgentId, inventory: &Inventory, now: Timestamp) -> Option<InventoryNews> {
+        let agent = self.agent_mut(id, now);
+        if inventory.epoch < agent.epoch {
+            return None;
+        }
+        agent.last_seen = now;
+        let mut news = InventoryNews::default();
+        for card in &inventory.devices {
+            match self.devices.get_mut(&card.device) {
+                Some(device)
+                    if device.agent != *id && self.agents.get(&device.agent).is_some_and(|other| other.online) =>
+                {
+                    news.contested.push((card.device.clone(), device.agent.clone()));
+                }
+                Some(device) => {
+                    let changed = device.card != *card || device.agent != *id;
+                    device.card = card.clone();
+                    device.agent = id.clone();
+                    device.last_seen = now;
+                    if changed {
+                        news.changed.push(card.device.clone());
+                    }
+                }
+                None => {
+                    let device = Device { agent: id.clone(), card: card.clone(), last_seen: now, held_by: None };
+                    self.devices.insert(card.device.clone(), device);
+                    news.changed.push(card.device.clone());
+                }
+            }
+        }
+        let listed = |device: &Device| inventory.devices.iter().any(|card| card.device == device.card.device);
+        news.removed = self
+            .devices
+            .values()
+            .filter(|device| device.agent == *id && device.held_by.is_none() && !listed(device))
+            .map(|device| device.card.device.clone())
+            .collect();
+        for device in &news.removed {
+            self.devices.remove(device);
+        }
+        Some(news)
+    }
+
+    /// Takes a change of one device. False when it says nothing new or the device is not the agent's.
+    pub fn device_change(&mut self, agent: &AgentId, change: &DeviceChange, at: Timestamp) -> bool {
+        let Some(device) = self.devices.get_mut(&change.device).filter(|device| device.agent == *agent) else {
+            return false;
+        };
+        let news = device.card.state != change.state || device.card.cause != change.cause;
+        device.card.state = change.state;
+        device.card.cause.clone_from(&change.cause);
+        if change.identity.is_some() {
+            device.card.identity.clone_from(&change.identity);
+        }
+        device.last_seen = device.last_seen.max(at);
+        news
+    }
+
+    pub fn arrival(&self, agent: &AgentId, position: Position, previous: Option<Position>) -> Arrival {
+        let received = self.agents.get(agent).and_then(|agent| agent.received);
+        match (received, previous) {
+            (Some(received), _) if position <= received => Arrival::Duplicate,
+            (Some(received), Some(previous)) if previous > received => Arrival::Gap,
+            (None, Some(_)) => Arrival::Gap,
+            (Some(_), Some(_)) | (_, None) => Arrival::Next,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentStateNews {
+    pub changed: bool,
+    /// Everything of the agent's earlier epochs has been taken.
+    pub begun: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct InventoryNews {
+    pub changed: Vec<DeviceId>,
+    pub removed: Vec<DeviceId>,
+    /// Devices that another agent, which is online, also lists.
+    pub contested: Vec<(DeviceId, AgentId)>,
+}

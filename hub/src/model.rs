@@ -1,0 +1,235 @@
+//! Everything the hub knows and decides: fleet and runs behind one door. Told of messages and requests, it answers with
+//! outputs in the order they must take effect. No I/O, no clock, no lock: one task owns it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use rigwire_shared::agent::DeviceCard;
+use rigwire_shared::command::{Ack, Command};
+use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Fence, RunId};
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::value::Fields;
+use uuid::Uuid;
+
+use crate::dialect::{Interest, RunReference, View};
+use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, RunHeader, RunSnapshot};
+use crate::fanout::Published;
+use crate::fleet::{Agent, Fleet};
+use crate::procedure::Procedure;
+use crate::run::Run;
+
+mod agents;
+mod runs;
+
+/// Finished runs that stay at hand; older ones are read from the record.
+const FINISHED_KEPT: usize = 256;
+
+/// What takes effect, in order. An `Effect` waits until every record before it is durable.
+#[derive(Debug)]
+pub enum Output {
+    /// Told to watchers at once; recorded if it has a number.
+    Event(Arc<Published>),
+    Record(Record),
+    Effect(Effect),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Command { agent: AgentId, command: Command },
+    Ack { agent: AgentId, ack: Ack },
+}
+
+/// What the record keeps besides events.
+#[derive(Debug, Clone)]
+pub enum Record {
+    RunCreated {
+        header: Arc<RunHeader>,
+        procedure: Option<Arc<Procedure>>,
+    },
+    /// The run's row for lists: status, times and the end of it.
+    RunChanged {
+        snapshot: Box<RunSnapshot>,
+    },
+    Sample {
+        at: Timestamp,
+        sample: DeviceSample,
+    },
+    Agent(Box<Agent>),
+    Device {
+        agent: AgentId,
+        card: Box<DeviceCard>,
+    },
+    DeviceRemoved(DeviceId),
+    /// Next unused number of runs, steps and tests.
+    NextNumber(u64),
+}
+
+/// What a hub starts with: nothing, or what its record holds.
+#[derive(Debug, Default)]
+pub struct Restored {
+    pub next_sequence: u64,
+    pub next_number: u64,
+    pub agents: Vec<Agent>,
+    pub devices: Vec<(AgentId, DeviceCard)>,
+    pub runs: Vec<Run>,
+}
+
+pub struct Model {
+    fleet: Fleet,
+    runs: BTreeMap<RunId, Run>,
+    numbers: HashMap<u64, RunId>,
+    /// Runs that wait for devices, first come first served.
+    queue: VecDeque<RunId>,
+    /// Why each of them waits, as last told.
+    waiting: HashMap<RunId, String>,
+    attempts: HashMap<AttemptId, (RunId, usize)>,
+    wakes: HashMap<RunId, Timestamp>,
+    finished: VecDeque<RunId>,
+    next_sequence: u64,
+    next_number: u64,
+    new_uuid: Box<dyn FnMut() -> Uuid + Send>,
+    outputs: Vec<Output>,
+}
+
+impl Model {
+    pub fn new(restored: Restored, new_uuid: Box<dyn FnMut() -> Uuid + Send>, now: Timestamp) -> Self {
+        let mut model = Self {
+            fleet: Fleet::restore(restored.agents, restored.devices),
+            runs: BTreeMap::new(),
+            numbers: HashMap::new(),
+            queue: VecDeque::new(),
+            waiting: HashMap::new(),
+            attempts: HashMap::new(),
+            wakes: HashMap::new(),
+            finished: VecDeque::new(),
+            next_sequence: restored.next_sequence.max(1),
+            next_number: restored.next_number.max(1),
+            new_uuid,
+            outputs: Vec::new(),
+        };
+        for run in restored.runs {
+            let id = run.header.id;
+            model.numbers.insert(run.header.number, id);
+            for (index, attempt) in run.outstanding() {
+                model.attempts.insert(attempt, (id, index));
+            }
+            for bound in run.bound() {
+                if let Some(device) = model.fleet.device_mut(&bound.device) {
+                    device.held_by = Some(id);
+                }
+            }
+            if run.wants_devices() {
+                model.queue.push_back(id);
+            }
+            model.runs.insert(id, run);
+        }
+        let ids: Vec<RunId> = model.runs.keys().copied().collect();
+        for id in ids {
+            model.advance(id, now);
+        }
+        model.assign_devices(now);
+        model
+    }
+
+    /// Takes what must take effect since the last call.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When `tick` should be called at the latest.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.wakes.values().min().copied()
+    }
+
+    pub fn tick(&mut self, now: Timestamp) {
+        let due: Vec<RunId> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
+        for run in due {
+            self.advance(run, now);
+        }
+    }
+
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.fleet.agents()
+    }
+
+    pub fn devices(&self) -> impl Iterator<Item = (&DeviceCard, DeviceSnapshot)> {
+        self.fleet.devices().map(|device| (&device.card, device.snapshot()))
+    }
+
+    pub fn device(&self, device: &DeviceId) -> Option<(&DeviceCard, DeviceSnapshot)> {
+        self.fleet.device(device).map(|device| (&device.card, device.snapshot()))
+    }
+
+    /// A run that is at hand. `None`: it may still be in the record.
+    pub fn run(&self, reference: RunReference) -> Option<RunSnapshot> {
+        let id = match reference {
+            RunReference::Id(id) => id,
+            RunReference::Number(number) => *self.numbers.get(&number)?,
+        };
+        self.runs.get(&id).map(|run| self.snapshot_of(run))
+    }
+
+    pub fn active_runs(&self) -> usize {
+        self.runs.values().filter(|run| run.finished().is_none()).count()
+    }
+
+    fn snapshot_of(&self, run: &Run) -> RunSnapshot {
+        run.snapshot(|device| self.fleet.device(device).map(crate::fleet::Device::snapshot))
+    }
+
+    pub fn view(&self, interest: &Interest) -> View {
+        match interest {
+            Interest::Run(reference) => {
+                self.run(*reference).map_or(View::UnknownRun(*reference), |run| View::Run(Box::new(run)))
+            }
+            Interest::Device(device) => match self.fleet.device(device) {
+                Some(known) => View::Device(Box::new(known.snapshot())),
+                None => View::UnknownDevice(device.clone()),
+            },
+            Interest::Everything => View::Everything,
+        }
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        (self.new_uuid)()
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// A number that no earlier lease of any device had: the number of the event that grants it.
+    fn fence(&self) -> Fence {
+        Fence(self.next_sequence)
+    }
+
+    /// Publishes an event under the next number of the record.
+    fn publish(&mut self, at: Timestamp, kind: EventKind) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.outputs.push(Output::Event(Published::new(Event { sequence, at, kind })));
+    }
+
+    /// Publishes what the record does not number: frames, and samples, which have a place of their own.
+    fn publish_unnumbered(&mut self, at: Timestamp, kind: EventKind) {
+        self.outputs.push(Output::Event(Published::new(Event { sequence: 0, at, kind })));
+    }
+
+    fn record(&mut self, record: Record) {
+        self.outputs.push(Output::Record(record));
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.outputs.push(Output::Effect(effect));
+    }
+}
+
+/// A request to start a run, already checked.
+#[derive(Debug, Clone)]
+pub struct StartRun {
+    pub procedure: Arc<Procedure>,
+    pub params: Fields,
+    pub name: Option<String>,
+}

@@ -1,0 +1,368 @@
+//! Agents within the model: what they report becomes the fleet's state, run events and acknowledgements.
+
+use rigwire_shared::agent::{AgentState, DeviceState, Inventory, Live};
+use rigwire_shared::command::{Ack, CommandBody};
+use rigwire_shared::event::{
+    AgentEvent, DeviceChange, EventBody, Log, RunReport, Sample, Started, StepFinished, StepOutcome, code,
+};
+use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Position, RunId};
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::wire::Batch;
+
+use super::{Effect, Model, Record};
+use crate::event::{
+    AgentChange, DeviceEvent, DeviceSample, EventKind, Frame, Metric, RunEventBody, RunLog, StepChange,
+};
+use crate::fleet::Arrival;
+
+impl Model {
+    pub fn agent_state(&mut self, agent: &AgentId, state: &AgentState, now: Timestamp) {
+        let Some(news) = self.fleet.agent_state(agent, state, now) else { return };
+        if news.changed {
+            let change = AgentChange { agent: agent.clone(), online: state.online, cause: state.cause.clone() };
+            self.publish(now, EventKind::Agent(change));
+            self.record_agent(agent);
+        }
+        if state.online {
+            self.ack(agent, true, now);
+            if news.begun {
+                self.send_outstanding(agent, now);
+            }
+        } else {
+            for device in self.fleet.devices_lost_with(agent, &state.cause) {
+                self.tell_device(&device, now);
+            }
+        }
+    }
+
+    pub fn inventory(&mut self, agent: &AgentId, inventory: &Inventory, now: Timestamp) {
+        let Some(news) = self.fleet.inventory(agent, inventory, now) else { return };
+        for (device, other) in news.contested {
+            tracing::warn!(%agent, %device, "device is also listed by agent {other}, which keeps it: give one of them another id");
+        }
+        for device in news.removed {
+            self.record(Record::DeviceRemoved(device));
+        }
+        for device in news.changed {
+            if let Some(known) = self.fleet.device(&device) {
+                let card = Box::new(known.card.clone());
+                self.record(Record::Device { agent: agent.clone(), card });
+            }
+            self.tell_device(&device, now);
+        }
+        self.assign_devices(now);
+    }
+
+    pub fn live(&mut self, agent: &AgentId, live: Live, now: Timestamp) {
+        let owned = |device: &DeviceId| self.fleet.device(device).is_some_and(|known| known.agent == *agent);
+        match live {
+            Live::Frame { device, at, width, height, media_type, data } if owned(&device) => {
+                let frame = Frame { device, width, height, media_type, data };
+                self.publish_unnumbered(at, EventKind::Device(DeviceEvent::Frame(std::sync::Arc::new(frame))));
+            }
+            Live::PreviewUnavailable { device, cause } if owned(&device) => {
+                self.publish_unnumbered(now, EventKind::Device(DeviceEvent::PreviewUnavailable { device, cause }));
+            }
+            Live::Frame { .. } | Live::PreviewUnavailable { .. } => {}
+        }
+    }
+
+    /// Something on an agent's topic that is no message.
+    pub fn malformed(&mut self, agent: &AgentId, now: Timestamp) {
+        self.fleet.agent_mut(agent, now).counters.malformed += 1;
+    }
+
+    pub fn batch(&mut self, agent: &AgentId, batch: Batch, now: Timestamp) {
+        let arrival = self.fleet.arrival(agent, batch.position, batch.previous);
+        let known = self.fleet.agent_mut(agent, now);
+        known.last_seen = now;
+        match arrival {
+            Arrival::Duplicate => {
+                known.counters.duplicates += 1;
+                self.ack(agent, false, now);
+            }
+            Arrival::Gap => {
+                known.counters.gaps += 1;
+                self.ack(agent, true, now);
+            }
+            Arrival::Next => {
+                known.counters.batches += 1;
+                known.counters.events += batch.events.len() as u64;
+                known.received = Some(batch.position);
+                for event in batch.events {
+                    self.agent_event(agent, batch.position, event, now);
+                }
+                self.record_agent(agent);
+                self.ack(agent, false, now);
+            }
+        }
+    }
+
+    fn ack(&mut self, agent: &AgentId, resend: bool, now: Timestamp) {
+        let durable = self.fleet.agent(agent).and_then(|known| known.received);
+        self.effect(Effect::Ack { agent: agent.clone(), ack: Ack { durable, resend, hub_time: now } });
+    }
+
+    fn record_agent(&mut self, agent: &AgentId) {
+        if let Some(known) = self.fleet.agent(agent) {
+            let record = Record::Agent(Box::new(known.clone()));
+            self.record(record);
+        }
+    }
+
+    fn tell_device(&mut self, device: &DeviceId, at: Timestamp) {
+        let Some(known) = self.fleet.device(device) else { return };
+        let snapshot = known.snapshot();
+        let lost_by = snapshot.held_by.filter(|_| snapshot.state == DeviceState::Gone);
+        let cause = snapshot.cause.clone();
+        self.publish(at, EventKind::Device(DeviceEvent::State(snapshot)));
+        if let Some(run) = lost_by {
+            self.emit(run, RunEventBody::DeviceLost { device: device.clone(), cause }, at);
+        }
+    }
+
+    fn agent_event(&mut self, agent: &AgentId, position: Position, event: AgentEvent, now: Timestamp) {
+        let at = event.at;
+        match event.body {
+            EventBody::Started(started) => self.agent_started(agent, &started, now),
+            EventBody::Sample(sample) => self.sample(agent, sample, at),
+            EventBody::Log(log) => self.agent_log(log, at),
+            EventBody::Device(change) => self.device_change(agent, &change, at, now),
+            EventBody::StepStarted { attempt, .. } => {
+                self.step_change(attempt, StepChange::Running, at, now);
+            }
+            EventBody::StepProgress { attempt, percent, message } => {
+                let change = StepChange::Progress { percent: f64::from(percent), message };
+                self.step_change(attempt, change, at, now);
+            }
+            EventBody::StepFinished(finished) => self.step_finished(finished, at, now),
+            EventBody::Limit(change) => self.publish(at, EventKind::Device(DeviceEvent::Limit(change))),
+            EventBody::Interlock { device, rule, action, safe } => {
+                let event = DeviceEvent::Interlock { device, rule, action, safe: safe.into() };
+                self.publish(at, EventKind::Device(event));
+            }
+            EventBody::Safe { device, cause, outcome } => self.device_safe(device, cause, outcome.into(), at),
+            EventBody::InstrumentError { device, code, text } => {
+                let run = self.fleet.device(&device).and_then(|known| known.held_by);
+                let message = format!("{device} reports error {code}: {text}");
+                self.run_log(run, rigwire_shared::event::Level::Warning, message, Some(device), "instrument", at);
+            }
+            EventBody::Report { attempt, report, .. } => self.report(attempt, report, at),
+            EventBody::Gap { device, samples, cause } => {
+                self.fleet.agent_mut(agent, now).counters.samples_lost += samples;
+                let event = DeviceEvent::Gap { device, agent: agent.clone(), samples, cause };
+                self.publish(at, EventKind::Device(event));
+            }
+            EventBody::CommandAnswered { command, answer } => {
+                if let rigwire_shared::event::Answer::Refused { error } = answer {
+                    tracing::info!(%agent, command = %command, "command refused: {}", error.message);
+                }
+            }
+            // Accepted by number and kept for what will read them: leases by hand, artifacts, wire tails and clocks.
+            EventBody::Lease { .. }
+            | EventBody::Artifact(_)
+            | EventBody::ArtifactChunk { .. }
+            | EventBody::Wire { .. }
+            | EventBody::Clock { .. } => {
+                tracing::debug!(%agent, %position, "event of a kind that this hub does not use");
+            }
+        }
+    }
+
+    /// Everything of the agent's earlier epochs has arrived: what those left open will never end by itself.
+    fn agent_started(&mut self, agent: &AgentId, started: &Started, now: Timestamp) {
+        let known = self.fleet.agent_mut(agent, now);
+        known.begun = Some(started.epoch);
+        known.epoch = known.epoch.max(started.epoch);
+        known.version.clone_from(&started.version);
+        known.host.clone_from(&started.host);
+        let open = self.open_attempts(agent);
+        for (attempt, run_id, index) in open {
+            let Some(run) = self.runs.get(&run_id) else { continue };
+            if !run.is_running(index) {
+                self.send_step(run_id, index, attempt, now);
+                continue;
+            }
+            let message = format!("agent {agent} restarted while the step was running");
+            let change = run.failed(index, code::AGENT_RESTARTED, message, 0.0);
+            let events = run.step_event(index, change).into_iter().collect();
+            self.emit_all(run_id, events, now, now);
+        }
+    }
+
+    fn open_attempts(&self, agent: &AgentId) -> Vec<(AttemptId, RunId, usize)> {
+        let mut open: Vec<(AttemptId, RunId, usize)> = self
+            .attempts
+            .iter()
+            .filter(|(_, (run, index))| {
+                self.runs.get(run).and_then(|run| run.device_of(*index)).is_some_and(|bound| bound.agent == *agent)
+            })
+            .map(|(attempt, (run, index))| (*attempt, *run, *index))
+            .collect();
+        open.sort_by_key(|(_, run, index)| (*run, *index));
+        open
+    }
+
+    /// After a reconnection: commands may have been lost on the way. The agent knows attempts that it has seen.
+    fn send_outstanding(&mut self, agent: &AgentId, now: Timestamp) {
+        for (attempt, run_id, index) in self.open_attempts(agent) {
+            let Some(run) = self.runs.get(&run_id) else { continue };
+            if run.is_cancelling() {
+                let cause = "run cancelled".to_owned();
+                self.send(agent, CommandBody::CancelStep { attempt, cause }, Timestamp(now.0 + 60_000_000));
+            } else if !run.is_running(index) {
+                self.send_step(run_id, index, attempt, now);
+            }
+        }
+    }
+
+    fn sample(&mut self, agent: &AgentId, sample: Sample, at: Timestamp) {
+        if self.fleet.device(&sample.device).is_some_and(|known| known.agent != *agent) {
+            return;
+        }
+        let of_run = sample.attempt.and_then(|attempt| self.attempts.get(&attempt)).copied();
+        let seen = DeviceSample {
+            device: sample.device.clone(),
+            metric: sample.metric.clone(),
+            value: sample.value.clone(),
+            unit: sample.unit.clone(),
+            quality: sample.quality,
+        };
+        self.record(Record::Sample { at, sample: seen.clone() });
+        self.publish_unnumbered(at, EventKind::Device(DeviceEvent::Sample(seen)));
+        if let Some((run_id, index)) = of_run {
+            let step = self.runs.get(&run_id).and_then(|run| run.header.steps.get(index)).map(|card| card.id.clone());
+            let metric = Metric {
+                name: sample.metric,
+                value: sample.value,
+                unit: sample.unit,
+                quality: sample.quality,
+                device: Some(sample.device),
+                step,
+            };
+            self.emit(run_id, RunEventBody::Metric(metric), at);
+        }
+    }
+
+    fn agent_log(&mut self, log: Log, at: Timestamp) {
+        let run = log.attempt.and_then(|attempt| self.attempts.get(&attempt)).map(|(run, _)| *run).or(log.run);
+        let source = if log.source.is_empty() { "agent".to_owned() } else { log.source };
+        self.run_log(run, log.level, log.message, log.device, &source, at);
+    }
+
+    fn run_log(
+        &mut self,
+        run: Option<RunId>,
+        level: rigwire_shared::event::Level,
+        message: String,
+        device: Option<DeviceId>,
+        source: &str,
+        at: Timestamp,
+    ) {
+        match run {
+            Some(run) => {
+                let log = RunLog { level, message, device, module: None, step: None, source: source.to_owned() };
+                self.emit(run, RunEventBody::Log(log), at);
+            }
+            None => tracing::info!(device = device.as_ref().map(tracing::field::display), "{source}: {message}"),
+        }
+    }
+
+    fn device_change(&mut self, agent: &AgentId, change: &DeviceChange, at: Timestamp, now: Timestamp) {
+        if self.fleet.device_change(agent, change, at) {
+            self.tell_device(&change.device, at);
+            if change.state == DeviceState::Online {
+                self.assign_devices(now);
+            }
+        }
+    }
+
+    fn device_safe(&mut self, device: DeviceId, cause: String, safe: crate::event::SafeState, at: Timestamp) {
+        let run = self.fleet.device(&device).and_then(|known| known.held_by);
+        if let Some(run) = run {
+            let level = match safe.outcome.as_str() {
+                "verified" | "not-needed" => rigwire_shared::event::Level::Info,
+                _ => rigwire_shared::event::Level::Error,
+            };
+            let detail = safe.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let message = format!("safe state of {device} after {cause}: {}{detail}", safe.outcome);
+            self.run_log(Some(run), level, message, Some(device.clone()), "agent", at);
+        }
+        self.publish(at, EventKind::Device(DeviceEvent::Safe { device, cause, safe }));
+    }
+
+    fn step_change(&mut self, attempt: AttemptId, change: StepChange, at: Timestamp, now: Timestamp) {
+        let Some((run_id, index)) = self.attempts.get(&attempt).copied() else { return };
+        let events = self.runs.get(&run_id).and_then(|run| run.step_event(index, change)).into_iter().collect();
+        self.emit_all(run_id, events, at, now);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of one step")]
+    fn step_finished(&mut self, finished: StepFinished, at: Timestamp, now: Timestamp) {
+        let Some((run_id, index)) = self.attempts.get(&finished.attempt).copied() else {
+            tracing::debug!(attempt = %finished.attempt, "result of an attempt that already ended");
+            return;
+        };
+        let Some(run) = self.runs.get(&run_id) else { return };
+        let duration_s = finished.duration_us as f64 / 1e6;
+        // An agent stops a step only when asked; without a cancelled run it was because the step was overdue.
+        let outcome = match finished.outcome {
+            StepOutcome::Cancelled { .. } if !run.is_cancelling() => StepOutcome::Failed {
+                error: rigwire_shared::event::StepError {
+                    code: code::MODULE_EXECUTION_ERROR.to_owned(),
+                    message: "the agent stopped the step".to_owned(),
+                },
+            },
+            outcome => outcome,
+        };
+        let events = run.finish_step(index, outcome, duration_s);
+        self.emit_all(run_id, events, at, now);
+    }
+
+    fn report(&mut self, attempt: AttemptId, report: RunReport, at: Timestamp) {
+        let Some((run_id, index)) = self.attempts.get(&attempt).copied() else { return };
+        let Some(run) = self.runs.get(&run_id) else { return };
+        let step = run.header.steps.get(index).map(|card| card.id.clone());
+        let body = match report {
+            RunReport::Progress { percent, message, .. } => {
+                let change = StepChange::Progress { percent: f64::from(percent), message: message.unwrap_or_default() };
+                run.step_event(index, change)
+            }
+            RunReport::Metric { name, value, unit } => Some(RunEventBody::Metric(Metric {
+                name,
+                value: rigwire_shared::value::Value::Float(value),
+                unit,
+                quality: rigwire_shared::quality::Quality::Good,
+                device: None,
+                step,
+            })),
+            RunReport::Event { event_type, payload } => Some(RunEventBody::Custom(crate::event::CustomEvent {
+                event_type,
+                payload,
+                sequence: None,
+                duration_ms: None,
+                test: None,
+            })),
+            RunReport::Wells { wells } => Some(RunEventBody::Wells { wells }),
+            RunReport::Test { test, name, passed, score, message } => {
+                Some(RunEventBody::Test(crate::event::TestEvent {
+                    number: run.header.tests.iter().find(|card| card.id == test).map_or(0, |card| card.number),
+                    test,
+                    name,
+                    status: if passed { "completed" } else { "failed" }.to_owned(),
+                    percent: 100.0,
+                    current_run: 1,
+                    total_runs: 1,
+                    success: Some(passed),
+                    score,
+                    duration_s: None,
+                    message,
+                    error: None,
+                }))
+            }
+        };
+        if let Some(body) = body {
+            self.emit(run_id, body, at);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Runs within the model: starting, giving them devices, carrying out what their plan says.
+
+use std::sync::Arc;
+
+use rigwire_shared::command::{Command, CommandBody, StartStep};
+use rigwire_shared::ids::{AttemptId, CommandId, DeviceId, RunId};
+use rigwire_shared::time::Timestamp;
+
+use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
+use crate::event::{
+    BoundDevice, EventKind, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
+};
+use crate::procedure::Role;
+use crate::run::{Action, GRACE, Next, Run};
+
+/// Why a run could not be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelError {
+    Unknown,
+    Ended(RunStatus),
+    Already,
+}
+
+impl Model {
+    pub fn start_run(&mut self, request: StartRun, now: Timestamp) -> RunId {
+        let id = RunId(self.uuid());
+        let number = self.number();
+        let procedure = request.procedure;
+        let mut steps = Vec::new();
+        for (step, finally) in procedure.all_steps() {
+            let Some(step_id) = step.id.clone() else { continue };
+            steps.push(StepCard {
+                id: step_id,
+                uuid: self.uuid(),
+                number: self.number(),
+                module: step.module.clone(),
+                data: step.fields().to_vec(),
+                needs: step.needs.clone().unwrap_or_default(),
+                finally,
+                phase: step.phase.clone(),
+            });
+        }
+        let header = Arc::new(RunHeader {
+            id,
+            number,
+            parent: None,
+            kind: procedure.kind,
+            name: request.name.unwrap_or_else(|| procedure.name.clone()),
+            agent_name: procedure.name.clone(),
+            params: request.params,
+            external: false,
+            created_at: now,
+            steps,
+            tests: Vec::new(),
+        });
+        self.record(Record::NextNumber(self.next_number));
+        self.record(Record::RunCreated { header: Arc::clone(&header), procedure: Some(Arc::clone(&procedure)) });
+        self.numbers.insert(number, id);
+        self.runs.insert(id, Run::new(header, Some(procedure)));
+        self.emit(id, RunEventBody::Created, now);
+        self.queue.push_back(id);
+        self.assign_devices(now);
+        id
+    }
+
+    pub fn cancel_run(&mut self, id: RunId, cause: &str, now: Timestamp) -> Result<(), CancelError> {
+        let run = self.runs.get(&id).ok_or(CancelError::Unknown)?;
+        if run.finished().is_some() {
+            return Err(CancelError::Ended(run.status()));
+        }
+        if run.is_cancelling() {
+            return Err(CancelError::Already);
+        }
+        self.emit(id, RunEventBody::CancelRequested { cause: cause.to_owned() }, now);
+        self.queue.retain(|queued| *queued != id);
+        self.advance(id, now);
+        Ok(())
+    }
+
+    /// Takes an event into its run, tells everyone and the record.
+    pub(super) fn emit(&mut self, id: RunId, body: RunEventBody, at: Timestamp) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.finished().is_some() {
+            return;
+        }
+        run.apply(&body, at);
+        let event = RunEvent { run: Arc::clone(&run.header), number: run.last_event(), body };
+        let changes_row =
+            matches!(event.body, RunEventBody::Created | RunEventBody::Status { .. } | RunEventBody::Finished(_));
+        let ended = matches!(event.body, RunEventBody::Finished(_));
+        if let RunEventBody::Step(StepEvent { attempt_id: Some(attempt), change, .. }) = &event.body
+            && !matches!(change, StepChange::Dispatched | StepChange::Running | StepChange::Progress { .. })
+        {
+            self.attempts.remove(attempt);
+        }
+        self.publish(at, EventKind::Run(event));
+        if changes_row && let Some(run) = self.runs.get(&id) {
+            let snapshot = Box::new(self.snapshot_of(run));
+            self.record(Record::RunChanged { snapshot });
+        }
+        if ended {
+            self.release(id, at);
+        }
+    }
+
+    /// Emits what a step's result gives rise to, then whatever follows from it.
+    pub(super) fn emit_all(&mut self, id: RunId, bodies: Vec<RunEventBody>, at: Timestamp, now: Timestamp) {
+        for body in bodies {
+            self.emit(id, body, at);
+        }
+        self.tell_progress(id, now);
+        self.advance(id, now);
+    }
+
+    fn tell_progress(&mut self, id: RunId, now: Timestamp) {
+        let news = self.runs.get(&id).and_then(|run| run.news_of_progress(now));
+        if let Some(progress) = news {
+            self.emit(id, RunEventBody::Progress(progress), now);
+        }
+    }
+
+    /// Carries out the run's plan until it has to wait.
+    pub(super) fn advance(&mut self, id: RunId, now: Timestamp) {
+        loop {
+            let Some(run) = self.runs.get(&id) else { return };
+            match run.next(now) {
+                Next::Do(actions) => {
+                    for action in actions {
+                        self.carry_out(id, action, now);
+                    }
+                }
+                Next::WaitUntil(at) => {
+                    match at {
+                        Some(at) => self.wakes.insert(id, at),
+                        None => self.wakes.remove(&id),
+                    };
+                    break;
+                }
+            }
+        }
+        let ended = self.runs.get(&id).is_some_and(|run| run.finished().is_some());
+        if ended {
+            self.assign_devices(now);
+        }
+    }
+
+    fn carry_out(&mut self, id: RunId, action: Action, now: Timestamp) {
+        match action {
+            Action::Emit(body) => {
+                let is_step = matches!(body, RunEventBody::Step(_));
+                self.emit(id, body, now);
+                if is_step {
+                    self.tell_progress(id, now);
+                }
+            }
+            Action::Dispatch { index, .. } => {
+                let attempt = AttemptId(self.uuid());
+                let Some(run) = self.runs.get(&id) else { return };
+                let number = run.next_attempt(index);
+                let Some(RunEventBody::Step(event)) = run.step_event(index, StepChange::Dispatched) else { return };
+                let event = StepEvent { attempt_id: Some(attempt), attempt: number, ..event };
+                self.attempts.insert(attempt, (id, index));
+                self.emit(id, RunEventBody::Step(event), now);
+                self.send_step(id, index, attempt, now);
+            }
+            Action::Stop { index, attempt, cause } => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    run.note_stop_sent(index, now);
+                }
+                let agent = self.runs.get(&id).and_then(|run| run.device_of(index)).map(|bound| bound.agent.clone());
+                if let Some(agent) = agent {
+                    self.send(&agent, CommandBody::CancelStep { attempt, cause }, Timestamp(now.0 + 60_000_000));
+                }
+            }
+        }
+    }
+
+    /// Sends an attempt, for the first time or again: the agent performs it once.
+    pub(super) fn send_step(&mut self, id: RunId, index: usize, attempt: AttemptId, now: Timestamp) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let (Some(card), Some(bound), Some(with)) =
+            (run.header.steps.get(index), run.device_of(index), run.filled_again(index))
+        else {
+            return;
+        };
+        let timeout = run.timeout_of(index);
+        let agent = bound.agent.clone();
+        let body = CommandBody::StartStep(StartStep {
+            run: id,
+            step: card.id.clone(),
+            attempt,
+            device: Some(bound.device.clone()),
+            fence: Some(run.fence()),
+            module: card.module.clone(),
+            with,
+            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+        });
+        let expires = i64::try_from((timeout + GRACE).as_micros()).unwrap_or(i64::MAX);
+        self.send(&agent, body, Timestamp(now.0.saturating_add(expires)));
+    }
+
+    pub(super) fn send(&mut self, agent: &rigwire_shared::ids::AgentId, body: CommandBody, expires_at: Timestamp) {
+        let Some(epoch) = self.fleet.agent(agent).map(|known| known.epoch) else { return };
+        let command = Command { id: CommandId(self.uuid()), epoch, expires_at, body };
+        self.effect(Effect::Command { agent: agent.clone(), command });
+    }
+
+    /// Gives devices to the runs that wait for them, in the order they came. One that must wait holds nothing.
+    pub(super) fn assign_devices(&mut self, now: Timestamp) {
+        let queued: Vec<RunId> = self.queue.iter().copied().collect();
+        for id in queued {
+            match self.find_devices(id) {
+                Ok(devices) => {
+                    self.queue.retain(|queued| *queued != id);
+                    self.waiting.remove(&id);
+                    for bound in &devices {
+                        if let Some(device) = self.fleet.device_mut(&bound.device) {
+                            device.held_by = Some(id);
+                        }
+                    }
+                    let fence = self.fence().0;
+                    self.emit(id, RunEventBody::Bound { devices, fence }, now);
+                    self.advance(id, now);
+                }
+                Err(cause) => {
+                    if self.waiting.get(&id) != Some(&cause) {
+                        self.waiting.insert(id, cause.clone());
+                        let body =
+                            RunEventBody::Status { status: RunStatus::Pending, step: None, message: Some(cause) };
+                        self.emit(id, body, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One free, present device for each role. Roles that fewer devices can play choose first.
+    fn find_devices(&self, id: RunId) -> Result<Vec<BoundDevice>, String> {
+        let Some(run) = self.runs.get(&id) else { return Ok(Vec::new()) };
+        let mut roles: Vec<(&str, &Role, Vec<&crate::fleet::Device>)> = run
+            .roles()
+            .map(|(name, role)| (name, role, self.fleet.devices().filter(|device| device.matches(role)).collect()))
+            .collect();
+        roles.sort_by_key(|(_, _, candidates)| candidates.len());
+        let mut taken: Vec<&DeviceId> = Vec::new();
+        let mut bound = Vec::new();
+        for (name, role, candidates) in roles {
+            let free = candidates.iter().find(|device| {
+                device.held_by.is_none() && device.card.state.is_present() && !taken.contains(&&device.card.device)
+            });
+            match free {
+                Some(device) => {
+                    taken.push(&device.card.device);
+                    bound.push(BoundDevice {
+                        role: name.to_owned(),
+                        device: device.card.device.clone(),
+                        agent: device.agent.clone(),
+                    });
+                }
+                None => return Err(why_waiting(name, role, &candidates)),
+            }
+        }
+        Ok(bound)
+    }
+
+    fn release(&mut self, id: RunId, at: Timestamp) {
+        let devices: Vec<DeviceId> = self
+            .runs
+            .get(&id)
+            .map(|run| run.bound().iter().map(|bound| bound.device.clone()).collect())
+            .unwrap_or_default();
+        for device in devices {
+            if let Some(device) = self.fleet.device_mut(&device)
+                && device.held_by == Some(id)
+            {
+                device.held_by = None;
+                let kind = EventKind::Device(crate::event::DeviceEvent::State(device.snapshot()));
+                self.publish(at, kind);
+            }
+        }
+        self.attempts.retain(|_, (run, _)| *run != id);
+        self.wakes.remove(&id);
+        self.waiting.remove(&id);
+        self.finished.push_back(id);
+        while self.finished.len() > FINISHED_KEPT {
+            if let Some(oldest) = self.finished.pop_front()
+                && let Some(run) = self.runs.remove(&oldest)
+            {
+                self.numbers.remove(&run.header.number);
+            }
+        }
+    }
+}
+
+fn why_waiting(name: &str, role: &Role, candidates: &[&crate::fleet::Device]) -> String {
+    let states: Vec<String> = candidates
+        .iter()
+        .take(4)
+        .map(|device| match (device.held_by, device.card.state.is_present()) {
+            (Some(run), _) => format!("{} is held by run {run}", device.card.device),
+            (None, false) => format!("{} is {}", device.card.device, device.card.state),
+            (None, true) => format!("{} plays another role", device.card.device),
+        })
+        .collect();
+    let states = if states.is_empty() { "no agent has such a device".to_owned() } else { states.join(", ") };
+    format!("waiting for role {name} ({role}): {states}")
+}

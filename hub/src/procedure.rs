@@ -1,0 +1,294 @@
+//! Procedures, version 1: TOML or JSON to a checked plan. A mistake is reported with its place before anything moves.
+//! Knows no device and no run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use rigwire_shared::agent::DeviceKind;
+use rigwire_shared::ids::{DeviceId, StepId};
+use rigwire_shared::value::{Fields, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::event::RunKind;
+
+mod check;
+mod locate;
+pub mod parameter;
+
+pub use parameter::{Parameter, ParameterKind};
+
+/// A step without a timeout of its own gets this one.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Procedure {
+    pub name: String,
+    #[serde(default = "default_kind")]
+    pub kind: RunKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Parameter>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, Role>,
+    pub steps: Vec<Step>,
+    /// Run whatever happened, in the order written, each bounded by its timeout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finally: Vec<Step>,
+}
+
+fn default_kind() -> RunKind {
+    RunKind::Protocol
+}
+
+/// Which device may play a role. Every condition that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<DeviceKind>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_sdk: Option<u32>,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(device) = &self.device {
+            parts.push(format!("device {device}"));
+        }
+        if let Some(class) = &self.class {
+            parts.push(format!("class {class}"));
+        }
+        if let Some(kind) = self.kind {
+            parts.push(format!("kind {}", kind.as_str()));
+        }
+        if !self.tags.is_empty() {
+            parts.push(format!("tags {}", self.tags.join(", ")));
+        }
+        if let Some(sdk) = self.min_sdk {
+            parts.push(format!("SDK {sdk} or later"));
+        }
+        f.write_str(&parts.join(" and "))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// May be left out of a `finally` step, which is then named `finally-1` and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<StepId>,
+    /// Module id.
+    #[serde(rename = "use")]
+    pub module: String,
+    /// Role that the step acts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+    #[serde(default = "empty_table", skip_serializing_if = "is_empty_table")]
+    pub with: Value,
+    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continue_on_failure: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expect: BTreeMap<String, Limits>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Steps that must have succeeded. Left out: the step before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<StepId>>,
+}
+
+impl Step {
+    pub fn fields(&self) -> &[(String, Value)] {
+        match &self.with {
+            Value::Map(fields) => fields,
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) => &[],
+        }
+    }
+}
+
+fn empty_table() -> Value {
+    Value::Map(Fields::new())
+}
+
+fn is_empty_table(value: &Value) -> bool {
+    matches!(value, Value::Map(fields) if fields.is_empty())
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Further attempts after the first.
+    pub times: u32,
+    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Duration>,
+}
+
+/// Limits of a measured value, both included. Every good sample must lie within; a value that is not good fails.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// Durations are written as people write them: `500ms`, `5s`, `1m 30s`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.collect_str(&humantime::format_duration(*duration)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Some).map_err(|_| {
+            serde::de::Error::custom(format_args!(
+                "{text:?} is not a duration, expected a form such as \"500ms\" or \"5s\""
+            ))
+        })
+    }
+}
+
+/// One mistake in a procedure and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// From 1, when the text is TOML and the place could be found.
+    pub line: Option<usize>,
+    /// Such as `steps[1].expect.voltage`.
+    pub key: String,
+    pub message: String,
+}
+
+/// Everything that is wrong with a procedure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    pub source: String,
+    pub mistakes: Vec<Mistake>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            f.write_str(&self.source)?;
+            if let Some(line) = mistake.line {
+                write!(f, ":{line}")?;
+            }
+            f.write_str(": ")?;
+            if !mistake.key.is_empty() {
+                write!(f, "{}: ", mistake.key)?;
+            }
+            f.write_str(&mistake.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl Procedure {
+    /// `source` names the text in messages: a file name, or `procedure` for a request body.
+    pub fn from_toml(text: &str, source: &str) -> Result<Self, Invalid> {
+        let procedure: Self = toml::from_str(text).map_err(|error| Invalid {
+            source: source.to_owned(),
+            mistakes: vec![Mistake {
+                line: error.span().map(|span| locate::line_at(text, span.start)),
+                key: String::new(),
+                message: one_line(error.message()),
+            }],
+        })?;
+        procedure.checked(source, |path| locate::line_of(text, path))
+    }
+
+    pub fn from_json(value: &serde_json::Value, source: &str) -> Result<Self, Invalid> {
+        let procedure: Self = Self::deserialize(value).map_err(|error| Invalid {
+            source: source.to_owned(),
+            mistakes: vec![Mistake { line: None, key: String::new(), message: one_line(&error.to_string()) }],
+        })?;
+        procedure.checked(source, |_| None)
+    }
+
+    fn checked(mut self, source: &str, line_of: impl Fn(&str) -> Option<usize>) -> Result<Self, Invalid> {
+        self.complete();
+        let mistakes: Vec<Mistake> = check::mistakes(&self)
+            .into_iter()
+            .map(|(key, message)| Mistake { line: line_of(&key), key, message })
+            .collect();
+        if mistakes.is_empty() { Ok(self) } else { Err(Invalid { source: source.to_owned(), mistakes }) }
+    }
+
+    /// Fills in what may be left out: names of `finally` steps, and the step before as what a step needs.
+    fn complete(&mut self) {
+        for (index, step) in self.finally.iter_mut().enumerate() {
+            if step.id.is_none() {
+                step.id = StepId::new(&format!("finally-{}", index + 1)).ok();
+            }
+        }
+        let mut before: Option<StepId> = None;
+        for step in &mut self.steps {
+            if step.needs.is_none() {
+                step.needs = Some(before.iter().cloned().collect());
+            }
+            before.clone_from(&step.id);
+        }
+    }
+
+    /// Values of all parameters: what was given, checked, and defaults for the rest.
+    pub fn bind_params(&self, given: &[(String, Value)]) -> Result<Fields, String> {
+        if let Some((name, _)) = given.iter().find(|(name, _)| !self.params.contains_key(name)) {
+            let known: Vec<&str> = self.params.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(format!("procedure {} has no parameter {name}; its parameters: {known}", self.name));
+        }
+        self.params
+            .iter()
+            .map(|(name, parameter)| {
+                let value = given.iter().find(|(given, _)| given == name).map(|(_, value)| value);
+                let value = match (value, &parameter.default) {
+                    (Some(value), _) => parameter.accept(value),
+                    (None, Some(default)) => parameter.accept(default),
+                    (None, None) => Err(format!("a value is required, {}", parameter.expectation())),
+                };
+                let value =
+                    value.map_err(|message| format!("parameter {name} of procedure {}: {message}", self.name))?;
+                Ok((name.clone(), value))
+            })
+            .collect()
+    }
+
+    pub fn all_steps(&self) -> impl Iterator<Item = (&Step, bool)> {
+        self.steps.iter().map(|step| (step, false)).chain(self.finally.iter().map(|step| (step, true)))
+    }
+
+    /// Roles that some step acts on.
+    pub fn used_roles(&self) -> BTreeSet<&str> {
+        self.all_steps().filter_map(|(step, _)| step.on.as_deref()).collect()
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,148 @@
+//! What the types of a procedure cannot say: names that must exist, graphs without cycles, limits that can be met.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rigwire_shared::ids::StepId;
+
+use super::{Parameter, ParameterKind, Procedure, Role, Step};
+use crate::module::{self, Where};
+use crate::template;
+
+/// A mistake as (key, message).
+type Found = Vec<(String, String)>;
+
+pub(super) fn mistakes(procedure: &Procedure) -> Found {
+    let mut found = Found::new();
+    if procedure.name.is_empty()
+        || procedure.name.len() > 64
+        || !procedure.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    {
+        let message = format!("{:?} is not a procedure name, expected 1 to 64 of a-z A-Z 0-9 _ - .", procedure.name);
+        found.push(("name".to_owned(), message));
+    }
+    for (name, parameter) in &procedure.params {
+        check_parameter(&format!("params.{name}"), parameter, &mut found);
+    }
+    for (name, role) in &procedure.roles {
+        if *role == Role::default() {
+            let message = "says nothing, expected device, class, kind, tags or min_sdk".to_owned();
+            found.push((format!("roles.{name}"), message));
+        }
+    }
+    if procedure.steps.is_empty() {
+        found.push(("steps".to_owned(), "is empty, expected at least one step".to_owned()));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, step) in procedure.steps.iter().enumerate() {
+        check_step(procedure, step, &format!("steps[{index}]"), &mut seen, &mut found);
+    }
+    for (index, step) in procedure.finally.iter().enumerate() {
+        let key = format!("finally[{index}]");
+        check_step(procedure, step, &key, &mut seen, &mut found);
+        if step.needs.is_some() {
+            found.push((format!("{key}.needs"), "finally steps run in order, leave needs out".to_owned()));
+        }
+    }
+    check_needs(procedure, &mut found);
+    found
+}
+
+fn check_parameter(key: &str, parameter: &Parameter, found: &mut Found) {
+    if let (Some(min), Some(max)) = (parameter.min, parameter.max)
+        && min > max
+    {
+        found.push((format!("{key}.min"), format!("min {min} is above max {max}")));
+    }
+    let is_enum = parameter.kind == ParameterKind::Enum;
+    if is_enum == parameter.values.is_empty() {
+        let message = if is_enum { "an enum lists what it may be" } else { "values belong to type = \"enum\" only" };
+        found.push((format!("{key}.values"), message.to_owned()));
+    }
+    if let Some(Err(message)) = parameter.default.as_ref().map(|default| parameter.accept(default)) {
+        found.push((format!("{key}.default"), message));
+    }
+}
+
+fn check_step(procedure: &Procedure, step: &Step, key: &str, seen: &mut BTreeSet<StepId>, found: &mut Found) {
+    match &step.id {
+        None => found.push((key.to_owned(), "has no id".to_owned())),
+        Some(id) => {
+            if !seen.insert(id.clone()) {
+                found.push((format!("{key}.id"), format!("{id} is the id of two steps")));
+            }
+        }
+    }
+    match module::find(&step.module) {
+        None => {
+            let message = format!("there is no module {}; {}", step.module, module::known());
+            found.push((format!("{key}.use"), message));
+        }
+        Some(module) => {
+            if module.runs == Where::Device && step.on.is_none() {
+                let message = format!("{} acts on a device, expected on = \"ROLE\"", module.id);
+                found.push((key.to_owned(), message));
+            }
+            if module.runs == Where::Hub && step.on.is_some() {
+                found.push((format!("{key}.on"), format!("{} acts on no device", module.id)));
+            }
+            for problem in module.check(step.fields()) {
+                found.push((format!("{key}.with{}", problem.key), problem.message));
+            }
+        }
+    }
+    if let Some(role) = &step.on
+        && !procedure.roles.contains_key(role)
+    {
+        let known: Vec<&str> = procedure.roles.keys().map(String::as_str).collect();
+        let message = format!("there is no role {role}; roles: {}", known.join(", "));
+        found.push((format!("{key}.on"), message));
+    }
+    if step.timeout.is_some_and(|timeout| timeout.is_zero()) {
+        found.push((format!("{key}.timeout"), "is zero, expected at least 1ms".to_owned()));
+    }
+    for (metric, limits) in &step.expect {
+        let key = format!("{key}.expect.{metric}");
+        match (limits.min, limits.max) {
+            (None, None) => found.push((key, "has neither min nor max".to_owned())),
+            (Some(min), Some(max)) if min > max => found.push((key, format!("min {min} is above max {max}"))),
+            (Some(_) | None, Some(_)) | (Some(_), None) => {}
+        }
+    }
+    for (name, value) in step.fields() {
+        if let Err(message) = template::check(value) {
+            found.push((format!("{key}.with.{name}"), message));
+        }
+    }
+}
+
+/// Names in `needs` exist, and no step waits for itself.
+fn check_needs(procedure: &Procedure, found: &mut Found) {
+    let graph: BTreeMap<&StepId, &[StepId]> = procedure
+        .steps
+        .iter()
+        .filter_map(|step| Some((step.id.as_ref()?, step.needs.as_deref().unwrap_or_default())))
+        .collect();
+    for (index, step) in procedure.steps.iter().enumerate() {
+        for need in step.needs.iter().flatten() {
+            if !graph.contains_key(need) {
+                let known: Vec<&str> = graph.keys().map(|id| id.as_str()).collect();
+                let message = format!("there is no step {need}; steps: {}", known.join(", "));
+                found.push((format!("steps[{index}].needs"), message));
+            }
+        }
+    }
+    // Takes away every step whose needs are met until nothing changes; what is left waits for itself.
+    let mut left: BTreeMap<&StepId, Vec<&StepId>> =
+        graph.iter().map(|(id, needs)| (*id, needs.iter().filter(|need| graph.contains_key(need)).collect())).collect();
+    while let Some(id) =
+        left.iter().find(|(_, needs)| needs.iter().all(|need| !left.contains_key(*need))).map(|(id, _)| *id)
+    {
+        left.remove(id);
+    }
+    if !left.is_empty() {
+        let names: Vec<&str> = left.keys().map(|id| id.as_str()).collect();
+        let message = format!("these steps wait for each other: {}", names.join(", "));
+        let index = procedure.steps.iter().position(|step| step.id.as_ref().is_some_and(|id| left.contains_key(id)));
+        found.push((format!("steps[{}].needs", index.unwrap_or_default()), message));
+    }
+}

@@ -1,0 +1,351 @@
+//! One run: its state is what its events add up to, so a restart replays them and goes on.
+//! No I/O, no clock, no lock; what to do next is `plan`'s question.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use rigwire_shared::event::Level;
+use rigwire_shared::ids::{AttemptId, DeviceId, Fence, MetricName, StepId};
+use rigwire_shared::quality::Quality;
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::unit::Unit;
+use rigwire_shared::value::{Fields, Value};
+
+use crate::event::{
+    BoundDevice, DeviceSnapshot, Finished, Progress, RunError, RunEventBody, RunHeader, RunLog, RunSnapshot, RunStatus,
+    StepChange, StepCounts, StepEvent, StepSnapshot, StepState, SummaryMetric,
+};
+use crate::procedure::{Procedure, Role, Step};
+
+mod outcome;
+mod plan;
+
+pub use plan::{Action, GRACE, Next};
+
+/// Lines of the log that a failed run shows with its error.
+const LOG_TAIL: usize = 10;
+
+/// What a run is doing before its first step.
+pub const INITIALIZING: &str = "Initializing";
+
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub header: Arc<RunHeader>,
+    /// Absent for external runs: their producer decides what happens next.
+    procedure: Option<Arc<Procedure>>,
+    status: RunStatus,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    cancel: Option<String>,
+    failure: Option<RunError>,
+    bound: Option<Vec<BoundDevice>>,
+    fence: u64,
+    steps: Vec<StepRun>,
+    progress: Progress,
+    metrics: BTreeMap<MetricName, (f64, Unit)>,
+    log_tail: VecDeque<String>,
+    finished: Option<Finished>,
+    last_event: u64,
+}
+
+#[derive(Debug, Clone)]
+struct StepRun {
+    state: StepState,
+    /// Attempts begun so far.
+    attempt: u32,
+    attempt_id: Option<AttemptId>,
+    dispatched_at: Option<Timestamp>,
+    running_since: Option<Timestamp>,
+    retry_at: Option<Timestamp>,
+    percent: f64,
+    error: Option<String>,
+    duration_s: Option<f64>,
+    outputs: Fields,
+    /// When the agent was asked to stop it. Not in the record: after a restart it is asked again.
+    cancel_sent: Option<Timestamp>,
+}
+
+impl Run {
+    pub fn new(header: Arc<RunHeader>, procedure: Option<Arc<Procedure>>) -> Self {
+        let steps = header.steps.iter().map(|_| StepRun::new()).collect();
+        Self {
+            header,
+            procedure,
+            status: RunStatus::Pending,
+            started_at: None,
+            finished_at: None,
+            cancel: None,
+            failure: None,
+            bound: None,
+            fence: 0,
+            steps,
+            progress: Progress {
+                percent: 0.0,
+                phase: "preparing".to_owned(),
+                message: INITIALIZING.to_owned(),
+                step: None,
+                elapsed_s: 0.0,
+                counts: StepCounts::default(),
+            },
+            metrics: BTreeMap::new(),
+            log_tail: VecDeque::new(),
+            finished: None,
+            last_event: 0,
+        }
+    }
+
+    pub fn status(&self) -> RunStatus {
+        self.status
+    }
+
+    pub fn finished(&self) -> Option<&Finished> {
+        self.finished.as_ref()
+    }
+
+    pub fn last_event(&self) -> u64 {
+        self.last_event
+    }
+
+    pub fn is_cancelling(&self) -> bool {
+        self.cancel.is_some()
+    }
+
+    pub fn bound(&self) -> &[BoundDevice] {
+        self.bound.as_deref().unwrap_or_default()
+    }
+
+    pub fn fence(&self) -> Fence {
+        Fence(self.fence)
+    }
+
+    pub fn holds(&self, device: &DeviceId) -> bool {
+        self.finished.is_none() && self.bound().iter().any(|bound| bound.device == *device)
+    }
+
+    /// Takes one event into the state. Events come in the order of their numbers.
+    pub fn apply(&mut self, body: &RunEventBody, at: Timestamp) {
+        self.last_event += 1;
+        match body {
+            RunEventBody::CancelRequested { cause } => {
+                self.cancel.get_or_insert_with(|| cause.clone());
+            }
+            RunEventBody::Status { status, .. } => {
+                self.status = *status;
+                if *status == RunStatus::Running {
+                    self.started_at.get_or_insert(at);
+                }
+            }
+            RunEventBody::Bound { devices, fence } => {
+                self.bound = Some(devices.clone());
+                self.fence = *fence;
+            }
+            RunEventBody::Progress(progress) => self.progress = progress.clone(),
+            RunEventBody::Log(log) => self.apply_log(log),
+            RunEventBody::Metric(metric) => {
+                if let (Quality::Good, Some(value)) = (metric.quality, metric.value.as_f64()) {
+                    self.metrics.insert(metric.name.clone(), (value, metric.unit.clone()));
+                }
+            }
+            RunEventBody::Step(step) => self.apply_step(step, at),
+            RunEventBody::Finished(finished) => {
+                self.status = finished.status;
+                self.finished_at = Some(at);
+                self.finished = Some(finished.clone());
+            }
+            RunEventBody::Created
+            | RunEventBody::Verdict(_)
+            | RunEventBody::DeviceLost { .. }
+            | RunEventBody::Iteration(_)
+            | RunEventBody::Test(_)
+            | RunEventBody::Tool { .. }
+            | RunEventBody::Custom(_)
+            | RunEventBody::Wells { .. }
+            | RunEventBody::Artifact { .. } => {}
+        }
+    }
+
+    fn apply_log(&mut self, log: &RunLog) {
+        if log.level >= Level::Info {
+            if self.log_tail.len() == LOG_TAIL {
+                self.log_tail.pop_front();
+            }
+            self.log_tail.push_back(log.message.clone());
+        }
+    }
+
+    fn apply_step(&mut self, event: &StepEvent, at: Timestamp) {
+        let Some(index) = self.index_of(&event.step) else { return };
+        let (backoff, fatal) = match self.plan_of(index) {
+            Some(step) => {
+                (step.retry.as_ref().and_then(|retry| retry.backoff).unwrap_or_default(), !step.continue_on_failure)
+            }
+            None => (std::time::Duration::ZERO, false),
+        };
+        let Some(step) = self.steps.get_mut(index) else { return };
+        match &event.change {
+            StepChange::Dispatched => {
+                step.state = StepState::Running;
+                step.attempt = event.attempt;
+                step.attempt_id = event.attempt_id;
+                step.dispatched_at = Some(at);
+                step.running_since = None;
+                step.retry_at = None;
+                step.percent = 0.0;
+                step.cancel_sent = None;
+            }
+            StepChange::Running => {
+                step.state = StepState::Running;
+                step.attempt = event.attempt;
+                step.dispatched_at.get_or_insert(at);
+                step.running_since = Some(at);
+                step.retry_at = None;
+            }
+            StepChange::Progress { percent, .. } => step.percent = *percent,
+            StepChange::Completed { duration_s, outputs, .. } => {
+                step.end(StepState::Completed, Some(*duration_s), None);
+                step.outputs.clone_from(outputs);
+                step.percent = 100.0;
+            }
+            StepChange::Failed { duration_s, error_code, error, will_retry } => {
+                step.attempt = event.attempt;
+                if *will_retry {
+                    step.end(StepState::Pending, Some(*duration_s), Some(error.clone()));
+                    let backoff = i64::try_from(backoff.as_micros()).unwrap_or(i64::MAX);
+                    step.retry_at = Some(Timestamp(at.0.saturating_add(backoff)));
+                } else {
+                    step.end(StepState::Failed, Some(*duration_s), Some(error.clone()));
+                    if fatal {
+                        self.failure.get_or_insert_with(|| RunError {
+                            code: error_code.clone(),
+                            message: error.clone(),
+                            step: Some(event.step.clone()),
+                            device: event.device.clone(),
+                        });
+                    }
+                }
+            }
+            StepChange::Cancelled { duration_s, .. } => step.end(StepState::Cancelled, Some(*duration_s), None),
+            StepChange::Skipped { cause } => step.end(StepState::Skipped, None, Some(cause.clone())),
+        }
+    }
+
+    fn index_of(&self, step: &StepId) -> Option<usize> {
+        self.header.steps.iter().position(|card| card.id == *step)
+    }
+
+    /// The procedure's step at a place in the header's list.
+    fn plan_of(&self, index: usize) -> Option<&Step> {
+        let procedure = self.procedure.as_deref()?;
+        procedure.steps.get(index).or_else(|| procedure.finally.get(index.checked_sub(procedure.steps.len())?))
+    }
+
+    pub fn device_of(&self, index: usize) -> Option<&BoundDevice> {
+        let role = self.plan_of(index)?.on.as_deref()?;
+        self.bound().iter().find(|bound| bound.role == role)
+    }
+
+    /// Roles that its steps act on.
+    pub fn roles(&self) -> impl Iterator<Item = (&str, &Role)> {
+        let procedure = self.procedure.as_deref();
+        procedure.into_iter().flat_map(|procedure| {
+            procedure
+                .used_roles()
+                .into_iter()
+                .filter_map(|name| procedure.roles.get_key_value(name))
+                .map(|(name, role)| (name.as_str(), role))
+        })
+    }
+
+    pub fn counts(&self) -> StepCounts {
+        let count = |wanted: StepState| self.steps.iter().filter(|step| step.state == wanted).count();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        StepCounts {
+            total: number(self.steps.len()),
+            successful: number(count(StepState::Completed)),
+            failed: number(count(StepState::Failed)),
+            skipped: number(count(StepState::Skipped) + count(StepState::Cancelled)),
+        }
+    }
+
+    pub fn snapshot(&self, device: impl Fn(&DeviceId) -> Option<DeviceSnapshot>) -> RunSnapshot {
+        RunSnapshot {
+            header: Arc::clone(&self.header),
+            status: self.status,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            step: self.progress.step.as_ref().map_or_else(|| INITIALIZING.to_owned(), |step| step.as_str().to_owned()),
+            progress: self.progress.clone(),
+            steps: self
+                .steps
+                .iter()
+                .enumerate()
+                .filter_map(|(index, step)| {
+                    Some(StepSnapshot {
+                        step: self.header.steps.get(index)?.id.clone(),
+                        device: self.device_of(index).map(|bound| bound.device.clone()),
+                        state: step.state,
+                        attempt: step.attempt,
+                        percent: step.percent,
+                        error: step.error.clone(),
+                        duration_s: step.duration_s,
+                        outputs: step.outputs.clone(),
+                    })
+                })
+                .collect(),
+            devices: self.bound().iter().filter_map(|bound| device(&bound.device)).collect(),
+            finished: self.finished.clone(),
+            last_event: self.last_event,
+        }
+    }
+
+    fn summary(&self) -> Vec<SummaryMetric> {
+        self.metrics
+            .iter()
+            .map(|(name, (value, unit))| SummaryMetric { name: name.clone(), value: *value, unit: unit.clone() })
+            .collect()
+    }
+
+    /// What templates may name: parameters, and outputs of steps that completed.
+    fn context(&self) -> minijinja::Value {
+        let steps: Fields = self
+            .header
+            .steps
+            .iter()
+            .zip(&self.steps)
+            .filter(|(_, step)| step.state == StepState::Completed)
+            .map(|(card, step)| (card.id.as_str().to_owned(), Value::Map(step.outputs.clone())))
+            .collect();
+        let mut fields = self.header.params.clone();
+        fields.push(("params".to_owned(), Value::Map(self.header.params.clone())));
+        fields.push(("steps".to_owned(), Value::Map(steps)));
+        minijinja::Value::from(minijinja::value::Serde(Value::Map(fields)))
+    }
+}
+
+impl StepRun {
+    fn new() -> Self {
+        Self {
+            state: StepState::Pending,
+            attempt: 0,
+            attempt_id: None,
+            dispatched_at: None,
+            running_since: None,
+            retry_at: None,
+            percent: 0.0,
+            error: None,
+            duration_s: None,
+            outputs: Fields::new(),
+            cancel_sent: None,
+        }
+    }
+
+    fn end(&mut self, state: StepState, duration_s: Option<f64>, error: Option<String>) {
+        self.state = state;
+        self.duration_s = duration_s;
+        self.error = error;
+        self.attempt_id = None;
+        self.dispatched_at = None;
+        self.running_since = None;
+        self.cancel_sent = None;
+    }
+}

@@ -1,0 +1,197 @@
+//! What a result means for a run: limits, retries, progress and the last event.
+
+use rigwire_shared::event::{StepOutcome, code};
+use rigwire_shared::ids::{AttemptId, DeviceId};
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::value::{Fields, Value};
+
+use super::Run;
+use crate::event::{
+    Finished, Progress, RunError, RunEventBody, RunStatus, SafeState, StepChange, StepEvent, StepState, Verdict,
+};
+use crate::procedure::Limits;
+
+impl Run {
+    /// The step that an attempt is outstanding for.
+    pub fn attempted_step(&self, attempt: AttemptId) -> Option<usize> {
+        self.steps.iter().position(|step| step.attempt_id == Some(attempt))
+    }
+
+    pub fn is_running(&self, index: usize) -> bool {
+        self.steps.get(index).is_some_and(|step| step.running_since.is_some())
+    }
+
+    /// Every attempt that an agent has not ended yet.
+    pub fn outstanding(&self) -> impl Iterator<Item = (usize, AttemptId)> {
+        self.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.attempt_id?)))
+    }
+
+    pub fn step_event(&self, index: usize, change: StepChange) -> Option<RunEventBody> {
+        let card = self.header.steps.get(index)?;
+        let step = self.steps.get(index)?;
+        Some(RunEventBody::Step(StepEvent {
+            step: card.id.clone(),
+            module: card.module.clone(),
+            device: self.device_of(index).map(|bound| bound.device.clone()),
+            attempt_id: step.attempt_id,
+            attempt: step.attempt.max(1),
+            change,
+        }))
+    }
+
+    /// The events that an agent's result gives rise to.
+    pub fn finish_step(&self, index: usize, outcome: StepOutcome, duration_s: f64) -> Vec<RunEventBody> {
+        let (mut events, change) = match outcome {
+            StepOutcome::Completed { outputs } => self.judge(index, outputs, duration_s),
+            StepOutcome::Failed { error } => (Vec::new(), self.failed(index, &error.code, error.message, duration_s)),
+            StepOutcome::Cancelled { safe } => {
+                (Vec::new(), StepChange::Cancelled { duration_s, safe: safe.map(SafeState::from) })
+            }
+        };
+        events.extend(self.step_event(index, change));
+        events
+    }
+
+    /// Compares what a step measured with what it should be.
+    pub(super) fn judge(&self, index: usize, outputs: Fields, duration_s: f64) -> (Vec<RunEventBody>, StepChange) {
+        let (Some(step), Some(card)) = (self.plan_of(index), self.header.steps.get(index)) else {
+            return (Vec::new(), StepChange::Completed { duration_s, outputs, screenshot: None });
+        };
+        let verdicts: Vec<Verdict> = step
+            .expect
+            .iter()
+            .map(|(metric, limits)| {
+                let (value, passed) =
+                    compare(outputs.iter().find(|(name, _)| name == metric).map(|(_, value)| value), limits);
+                Verdict {
+                    step: card.id.clone(),
+                    metric: metric.clone(),
+                    value,
+                    min: limits.min,
+                    max: limits.max,
+                    passed,
+                }
+            })
+            .collect();
+        let failed: Vec<String> = verdicts.iter().filter(|verdict| !verdict.passed).map(describe).collect();
+        let change = if failed.is_empty() {
+            StepChange::Completed { duration_s, outputs, screenshot: None }
+        } else {
+            self.failed(index, code::EXPECTATION_FAILED, failed.join("; "), duration_s)
+        };
+        (verdicts.into_iter().map(RunEventBody::Verdict).collect(), change)
+    }
+
+    pub fn failed(&self, index: usize, error_code: &str, error: String, duration_s: f64) -> StepChange {
+        let attempts = self.steps.get(index).map_or(1, |step| step.attempt.max(1));
+        let allowed = self.plan_of(index).and_then(|step| step.retry.as_ref()).map_or(0, |retry| retry.times);
+        let finally = self.header.steps.get(index).is_some_and(|card| card.finally);
+        let stopping = !finally && (self.cancel.is_some() || self.failure.is_some());
+        StepChange::Failed {
+            duration_s,
+            error_code: error_code.to_owned(),
+            error,
+            will_retry: attempts <= allowed && !stopping,
+        }
+    }
+
+    /// Progress as it stands, if that is news.
+    pub fn news_of_progress(&self, now: Timestamp) -> Option<Progress> {
+        let started_at = self.started_at?;
+        let total = self.steps.len().max(1);
+        let done: f64 = self
+            .steps
+            .iter()
+            .map(|step| if step.state.is_final() { 100.0 } else { step.percent.clamp(0.0, 100.0) })
+            .sum();
+        #[expect(clippy::cast_precision_loss, reason = "a number of steps")]
+        let percent = (done / total as f64).max(self.progress.percent);
+        let current = self.steps.iter().position(|step| step.state == StepState::Running);
+        let (step, phase, message) = match current.and_then(|index| Some((index, self.header.steps.get(index)?))) {
+            Some((index, card)) => {
+                let phase = match (&card.phase, card.finally) {
+                    (Some(phase), _) => phase.clone(),
+                    (None, true) => "postprocessing".to_owned(),
+                    (None, false) => "solving".to_owned(),
+                };
+                let message = format!("{}: {} ({} of {total})", card.id, card.module, index + 1);
+                (Some(card.id.clone()), phase, message)
+            }
+            None => (self.progress.step.clone(), self.progress.phase.clone(), self.progress.message.clone()),
+        };
+        let known = &self.progress;
+        let news = percent > known.percent || step != known.step || phase != known.phase || message != known.message;
+        let elapsed_s = now.seconds_since(started_at).max(0.0);
+        news.then(|| Progress { percent, phase, message, step, elapsed_s, counts: self.counts() })
+    }
+
+    /// The last event, from the state of all steps.
+    pub(super) fn conclude(&self, now: Timestamp) -> Finished {
+        let counts = self.counts();
+        let status = match (&self.cancel, &self.failure) {
+            (Some(_), _) => RunStatus::Cancelled,
+            (None, Some(_)) => RunStatus::Failed,
+            (None, None) => RunStatus::Completed,
+        };
+        let message = match (&self.cancel, &self.failure) {
+            (Some(cause), _) => format!("cancelled: {cause}"),
+            (None, Some(error)) => error.message.clone(),
+            (None, None) => format!("{} of {} steps completed", counts.successful, counts.total),
+        };
+        let failed = status == RunStatus::Failed;
+        Finished {
+            status,
+            error: if failed { self.failure.clone() } else { None },
+            log_tail: (failed && !self.log_tail.is_empty())
+                .then(|| self.log_tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")),
+            message,
+            duration_s: self.started_at.map_or(0.0, |started| now.seconds_since(started).max(0.0)),
+            counts,
+            metrics: self.summary(),
+        }
+    }
+
+    /// Ends a run that cannot even begin.
+    pub fn refuse(&self, now: Timestamp, error_code: &str, message: String, device: Option<DeviceId>) -> Finished {
+        let error = RunError { code: error_code.to_owned(), message: message.clone(), step: None, device };
+        Finished { status: RunStatus::Failed, error: Some(error), message, ..self.conclude(now) }
+    }
+}
+
+/// The value to show and whether it lies within the limits. Outputs of a reading carry the extremes of all good samples and
+/// how many were bad; one bad sample is enough to fail.
+fn compare(output: Option<&Value>, limits: &Limits) -> (Option<f64>, bool) {
+    let Some(output) = output else { return (None, false) };
+    let number = |key: &str| output.get(key).and_then(Value::as_f64);
+    let (low, high, shown) = match output.as_f64() {
+        Some(value) => (value, value, value),
+        None => {
+            let bad = output.get("bad").and_then(Value::as_i64).unwrap_or(0);
+            match (number("min"), number("max"), number("mean")) {
+                (Some(min), Some(max), Some(mean)) if bad == 0 => (min, max, mean),
+                (_, _, mean) => return (mean, false),
+            }
+        }
+    };
+    let below = limits.min.is_some_and(|min| low < min);
+    let above = limits.max.is_some_and(|max| high > max);
+    let shown = match (below, above) {
+        (true, _) => low,
+        (false, true) => high,
+        (false, false) => shown,
+    };
+    (Some(shown), !below && !above)
+}
+
+fn describe(verdict: &Verdict) -> String {
+    let limits = match (verdict.min, verdict.max) {
+        (Some(min), Some(max)) => format!("{min} to {max}"),
+        (Some(min), None) => format!("at least {min}"),
+        (None, Some(max)) => format!("at most {max}"),
+        (None, None) => "a value".to_owned(),
+    };
+    match verdict.value {
+        Some(value) => format!("{} is {value}, expected {limits}", verdict.metric),
+        None => format!("{} has no good value, expected {limits}", verdict.metric),
+    }
+}
