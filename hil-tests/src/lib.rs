@@ -1,1 +1,14 @@
+//! Whole-system tests: the parts of Rigwire as separate programs, a real broker, simulated instruments on real ptys and a
+//! client that shares no code with the hub. No other crate uses this one.
 
+pub mod agent;
+pub mod broker;
+pub mod hub;
+pub mod port;
+pub mod process;
+pub mod publisher;
+pub mod rest;
+pub mod rig;
+pub mod simulator;
+pub mod wait;
+pub mod watcher;
