@@ -123,7 +123,7 @@ impl Watcher {
 
     /// Waits for a message of this type.
     pub fn wait_for_kind(&self, name: &str, kind: &str, limit: Duration) -> Result<Value> {
-        self.wait_for(name, &format!("a {kind} message"), limit, |frame| {
+        self.wait_for(name, &format!("a message of type {kind}"), limit, |frame| {
             frame.json().filter(|_| frame.kind() == Some(kind)).cloned()
         })
     }
