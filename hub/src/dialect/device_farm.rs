@@ -1,1 +1,15 @@
+//! Runs on a farm of phones and devices: `/ws/executions/{execution_id}` and `/ws/devices`. Knows no other dialect, no
+//! socket and no clock.
+//!
+//! `message.rs` puts every event into the protocol's words, `client.rs` reads what clients send, `limits.rs` and `ack.rs`
+//! count for one client what the protocol limits and has acknowledged, `session.rs` implements `Session`. A sixth dialect is a folder
+//! of the same shape beside this one, listed in `Dialect`.
+
+mod ack;
+mod base64;
+mod client;
+mod limits;
 pub mod message;
+pub mod session;
+
+pub use limits::Limits;

@@ -1,7 +1,6 @@
 //! Words of the agent-events dialect: any run as a workflow, in the protocol's envelope. Knows no session.
 
 use rigwire_shared::event::Level;
-use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
 use serde::Serialize;
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rigwire_shared::value::Value;
+use serde::Serialize;
 
 use crate::dialect::outbox::Outbox;
 use crate::dialect::reference::quote;
@@ -70,7 +71,7 @@ impl Session {
         }
     }
 
-    fn send<T: serde::Serialize>(&mut self, kind: &'static str, payload: T, correlation_id: Option<&str>, now: Moment) {
+    fn send<T: Serialize>(&mut self, kind: &'static str, payload: T, correlation_id: Option<&str>, now: Moment) {
         self.sent += 1;
         let timestamp = rfc3339(now.at);
         let id = format!("reply-{}", self.sent);
@@ -89,6 +90,9 @@ impl Session {
     /// An error that counts against the client.
     fn fault(&mut self, message: &str, correlation_id: Option<&str>, now: Moment) {
         self.errors = self.errors.saturating_add(1);
+        if self.next_sweep.is_none_or(|at| at <= now.instant) {
+            self.next_sweep = Some(now.instant + self.limits.sweep_interval);
+        }
         self.refuse("WEBSOCKET_ERROR", message, correlation_id, now);
     }
 
@@ -103,7 +107,7 @@ impl Session {
             Ok(names) => names,
             Err(text) => return self.fault(&text, correlation_id, now),
         };
-        let mut topics = HashSet::new();
+        let mut topics = HashSet::<&'static str>::new();
         let mut invalid = Vec::new();
         for name in &names {
             match vocabulary::topics(name) {
@@ -116,8 +120,11 @@ impl Session {
         }
         if add {
             self.topics.get_or_insert_default().extend(topics);
-            self.names.retain(|name| !names.contains(&name.as_str()));
             self.names.extend(names.iter().map(|name| (*name).to_owned()));
+            self.names.sort();
+            self.names.dedup();
+            // Only names of topics that this hub never sends can be so many; they are remembered for show alone.
+            self.names.truncate(NAMES_MAX);
         } else {
             let left = self.topics.get_or_insert_with(|| HashSet::from(vocabulary::DEFAULT));
             left.retain(|topic| !topics.contains(topic));

@@ -1,0 +1,450 @@
+//! Manners of the device-farm dialect: initial state, devices, previews, rate limits, acknowledgements. Knows no socket.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use rigwire_shared::command::PreviewQuality;
+use rigwire_shared::event::code;
+use rigwire_shared::ids::DeviceId;
+
+use crate::dialect::outbox::Outbox;
+use crate::dialect::{
+    self, BadReference, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
+};
+use crate::event::{DeviceEvent, DeviceSnapshot, EventKind, RunEvent, RunEventBody, RunSnapshot, RunStatus};
+use crate::fanout::Published;
+
+use super::ack::Acknowledgements;
+use super::client::{self, ClientMessage};
+use super::limits::{Limits, Rate};
+use super::message::{self, Fault, MESSAGE_ID};
+
+const NORMAL: u16 = 1000;
+const POLICY: u16 = 1008;
+
+const PREVIEW_UNAVAILABLE: &str = "PREVIEW_UNAVAILABLE";
+
+#[derive(Debug)]
+pub struct Session {
+    /// `None` on a socket for devices alone.
+    execution: Option<Result<RunReference, BadReference>>,
+    /// Number of the last event told; nothing of the run is told before the initial state.
+    told: Option<u64>,
+    limits: Limits,
+    devices: HashMap<DeviceId, Watched>,
+    progress: ProgressRate,
+    logs: HashMap<Option<DeviceId>, Rate>,
+    acknowledgements: Acknowledgements,
+    errors_sent: u64,
+    held_back: u64,
+    last_activity: Option<Instant>,
+    outbox: Outbox,
+}
+
+/// Why a device is watched, and what the client knows of it.
+#[derive(Debug, Default)]
+struct Watched {
+    subscribed: bool,
+    of_run: bool,
+    preview: Option<Preview>,
+    /// The last status word sent, with its message.
+    told: Option<(&'static str, Text)>,
+}
+
+impl Watched {
+    const fn is_wanted(&self) -> bool {
+        self.subscribed || self.of_run || self.preview.is_some()
+    }
+}
+
+#[derive(Debug)]
+struct Preview {
+    quality: PreviewQuality,
+    /// Asked for only once the device is known to be there.
+    asked: bool,
+    rate: Rate,
+}
+
+#[derive(Debug, Default)]
+struct ProgressRate {
+    sent_at: Option<Instant>,
+    /// The newest, kept back until the interval is over.
+    waiting: Option<Text>,
+    complete: bool,
+}
+
+impl Session {
+    /// A socket that follows one run.
+    pub fn execution(reference: Result<RunReference, BadReference>) -> Self {
+        Self::with_limits(Some(reference), Limits::default())
+    }
+
+    /// A socket without a run, for devices and previews.
+    pub fn devices() -> Self {
+        Self::with_limits(None, Limits::default())
+    }
+
+    pub fn with_limits(execution: Option<Result<RunReference, BadReference>>, limits: Limits) -> Self {
+        Self {
+            execution,
+            told: None,
+            limits,
+            devices: HashMap::new(),
+            progress: ProgressRate::default(),
+            logs: HashMap::new(),
+            acknowledgements: Acknowledgements::new(limits.resend_after),
+            errors_sent: 0,
+            held_back: 0,
+            last_activity: None,
+            outbox: Outbox::default(),
+        }
+    }
+
+    fn send(&mut self, rendered: &Rendered, now: Moment) {
+        let id = rendered.fields.iter().find(|(name, _)| *name == MESSAGE_ID).and_then(|(_, id)| id.as_str());
+        if let Some(id) = id {
+            self.acknowledgements.sent(id, &rendered.text, now.instant);
+        }
+        self.send_text(rendered.text.clone(), now);
+    }
+
+    fn send_text(&mut self, text: Text, now: Moment) {
+        self.last_activity = Some(now.instant);
+        self.outbox.send_text(text);
+    }
+
+    fn send_error(&mut self, code: &str, text: &str, device: Option<&DeviceId>, now: Moment) {
+        self.errors_sent += 1;
+        let execution = self.execution.as_ref().map(|reference| match reference {
+            Ok(reference) => reference.to_string(),
+            Err(BadReference(text)) => text.clone(),
+        });
+        let message_id = format!("reply-{}", self.errors_sent);
+        let execution = execution.as_deref();
+        let rendered =
+            message::error(&Fault { code, message: text, execution, device, message_id: &message_id, at: now.at });
+        self.send(&rendered, now);
+    }
+
+    fn refuse(&mut self, code: &'static str, text: &str, now: Moment) {
+        self.send_error(code, text, None, now);
+        self.outbox.close(POLICY, code);
+    }
+
+    fn greet(&mut self, snapshot: &RunSnapshot, now: Moment) {
+        if snapshot.status.is_final() {
+            let text = format!("execution {} is {}", snapshot.header.id, snapshot.status.as_str());
+            return self.refuse("EXECUTION_NOT_ACTIVE", &text, now);
+        }
+        self.told = Some(snapshot.last_event);
+        self.progress.sent_at = Some(now.instant);
+        self.send(&message::initial_progress(snapshot, now.at), now);
+        for device in &snapshot.devices {
+            self.watch_for_run(&device.device);
+            self.tell_status(device, now);
+        }
+    }
+
+    /// The devices of the run are followed without being asked, until the client unsubscribes.
+    fn watch_for_run(&mut self, device: &DeviceId) {
+        if let Some(watched) = self.watched(device) {
+            watched.of_run = true;
+        }
+    }
+
+    /// The entry of a device, watched from now on; `None` when there are too many.
+    fn watched(&mut self, device: &DeviceId) -> Option<&mut Watched> {
+        if !self.devices.contains_key(device) {
+            if self.devices.len() >= self.limits.devices {
+                return None;
+            }
+            self.outbox.ask(Request::Watch(Interest::Device(device.clone())));
+        }
+        Some(self.devices.entry(device.clone()).or_default())
+    }
+
+    fn forget_unless_wanted(&mut self, device: &DeviceId) {
+        if self.devices.get(device).is_some_and(|watched| !watched.is_wanted()) {
+            self.devices.remove(device);
+            self.outbox.ask(Request::Unwatch(Interest::Device(device.clone())));
+        }
+    }
+
+    fn tell_status(&mut self, snapshot: &DeviceSnapshot, now: Moment) {
+        let Some(watched) = self.devices.get_mut(&snapshot.device) else { return };
+        let word = message::status_word(snapshot);
+        let known = watched.told.as_ref().is_some_and(|(told, _)| *told == word);
+        let rendered = message::device_status(snapshot);
+        watched.told = Some((word, rendered.text.clone()));
+        if !known && (watched.subscribed || watched.of_run) {
+            self.send(&rendered, now);
+        }
+        self.start_waiting_preview(snapshot, now);
+    }
+
+    fn start_waiting_preview(&mut self, snapshot: &DeviceSnapshot, now: Moment) {
+        let device = &snapshot.device;
+        let Some(preview) = self.devices.get_mut(device).and_then(|watched| watched.preview.as_mut()) else { return };
+        if !snapshot.state.is_present() {
+            let cause = format!("the device is {}: {}", snapshot.state, snapshot.cause);
+            self.end_preview(device, &cause, now);
+        } else if !preview.asked {
+            preview.asked = true;
+            let quality = preview.quality;
+            self.outbox.ask(Request::StartPreview { device: device.clone(), quality });
+        }
+    }
+
+    fn subscribe(&mut self, device: &DeviceId, now: Moment) {
+        let Some(watched) = self.watched(device) else { return self.refuse_device(device, now) };
+        watched.subscribed = true;
+        if let Some((_, text)) = watched.told.clone() {
+            self.send_text(text, now);
+        }
+    }
+
+    fn refuse_device(&mut self, device: &DeviceId, now: Moment) {
+        let text = format!("device {device} is one too many: at most {} on one socket", self.limits.devices);
+        self.send_error("TOO_MANY_DEVICES", &text, Some(device), now);
+    }
+
+    fn unsubscribe(&mut self, device: &DeviceId) {
+        if let Some(watched) = self.devices.get_mut(device) {
+            watched.subscribed = false;
+            watched.of_run = false;
+        }
+        self.forget_unless_wanted(device);
+    }
+
+    fn start_preview(&mut self, device: &DeviceId, quality: PreviewQuality, now: Moment) {
+        let running = self.devices.iter().filter(|(id, watched)| *id != device && watched.preview.is_some()).count();
+        if running >= self.limits.previews {
+            let text = format!("device {device}: this socket already has {running} previews, the most it may have");
+            return self.send_error(PREVIEW_UNAVAILABLE, &text, Some(device), now);
+        }
+        let frames_per_second = self.limits.preview_frames_per_second;
+        let Some(watched) = self.watched(device) else { return self.refuse_device(device, now) };
+        let word = watched.told.as_ref().map(|(word, _)| *word);
+        if let Some(word @ ("disconnected" | "error")) = word {
+            let text = format!("device {device} gives no preview: its status is {word}");
+            return self.send_error(PREVIEW_UNAVAILABLE, &text, Some(device), now);
+        }
+        let rate = watched.preview.take().map_or_else(|| Rate::new(frames_per_second), |preview| preview.rate);
+        watched.preview = Some(Preview { quality, asked: word.is_some(), rate });
+        if word.is_some() {
+            self.outbox.ask(Request::StartPreview { device: device.clone(), quality });
+        }
+    }
+
+    fn stop_preview(&mut self, device: &DeviceId) {
+        let preview = self.devices.get_mut(device).and_then(|watched| watched.preview.take());
+        if preview.is_some_and(|preview| preview.asked) {
+            self.outbox.ask(Request::StopPreview { device: device.clone() });
+        }
+        self.forget_unless_wanted(device);
+    }
+
+    fn end_preview(&mut self, device: &DeviceId, cause: &str, now: Moment) {
+        if self.devices.get(device).is_some_and(|watched| watched.preview.is_some()) {
+            let text = format!("device {device} gives no preview: {cause}");
+            self.send_error(PREVIEW_UNAVAILABLE, &text, Some(device), now);
+            self.stop_preview(device);
+        }
+    }
+
+    fn handle_unknown_device(&mut self, device: &DeviceId, now: Moment) {
+        let Some(watched) = self.devices.remove(device) else { return };
+        if watched.preview.is_some() {
+            let text = format!("device {device} gives no preview: it is not known");
+            self.send_error(PREVIEW_UNAVAILABLE, &text, Some(device), now);
+        }
+        if watched.subscribed {
+            self.send_error(code::DEVICE_UNKNOWN, &format!("device {device} is not known"), Some(device), now);
+        }
+    }
+
+    fn handle_run_event(&mut self, event: &RunEvent, messages: &[Rendered], now: Moment) {
+        if self.told.is_none_or(|told| event.number <= told) {
+            return;
+        }
+        self.told = Some(event.number);
+        if let RunEventBody::Bound { devices, .. } = &event.body {
+            for bound in devices {
+                self.watch_for_run(&bound.device);
+            }
+        }
+        if let RunEventBody::Finished(finished) = &event.body {
+            self.progress.waiting = None;
+            if finished.status == RunStatus::Completed && !self.progress.complete {
+                self.send(&message::final_progress(&event.run, finished.status, now.at), now);
+            }
+        }
+        for message in messages {
+            match &event.body {
+                RunEventBody::Progress(progress) => self.send_progress(message, progress.percent >= 100.0, now),
+                RunEventBody::Log(line) => self.send_log(message, line.device.as_ref(), now),
+                RunEventBody::Created
+                | RunEventBody::CancelRequested { .. }
+                | RunEventBody::Status { .. }
+                | RunEventBody::Bound { .. }
+                | RunEventBody::Metric(_)
+                | RunEventBody::Step(_)
+                | RunEventBody::Verdict(_)
+                | RunEventBody::DeviceLost { .. }
+                | RunEventBody::Iteration(_)
+                | RunEventBody::Test(_)
+                | RunEventBody::Tool { .. }
+                | RunEventBody::Custom(_)
+                | RunEventBody::Wells { .. }
+                | RunEventBody::Artifact { .. }
+                | RunEventBody::Finished(_) => self.send(message, now),
+            }
+        }
+    }
+
+    fn send_progress(&mut self, message: &Rendered, complete: bool, now: Moment) {
+        if complete || self.progress_due().is_none_or(|due| due <= now.instant) {
+            self.progress = ProgressRate { sent_at: Some(now.instant), waiting: None, complete };
+            self.send(message, now);
+        } else if self.progress.waiting.replace(message.text.clone()).is_some() {
+            self.held_back += 1;
+        }
+    }
+
+    fn progress_due(&self) -> Option<Instant> {
+        self.progress.sent_at.map(|at| at + self.limits.progress_interval)
+    }
+
+    fn send_log(&mut self, message: &Rendered, device: Option<&DeviceId>, now: Moment) {
+        if self.logs.len() > self.limits.devices {
+            self.logs.retain(|_, rate| !rate.is_idle(now.instant));
+        }
+        let limit = self.limits.logs_per_second;
+        let rate = self.logs.entry(device.cloned()).or_insert_with(|| Rate::new(limit));
+        if rate.allow(now.instant) {
+            self.send(message, now);
+        } else {
+            self.held_back += 1;
+        }
+    }
+
+    fn send_frame(&mut self, device: &DeviceId, messages: &[Rendered], now: Moment) {
+        let preview = self.devices.get_mut(device).and_then(|watched| watched.preview.as_mut());
+        let Some(preview) = preview.filter(|preview| preview.asked) else { return };
+        if preview.rate.allow(now.instant) {
+            for message in messages {
+                self.send(message, now);
+            }
+        } else {
+            self.held_back += 1;
+        }
+    }
+
+    fn inactive_at(&self) -> Option<Instant> {
+        self.last_activity.map(|at| at + self.limits.inactivity)
+    }
+}
+
+impl dialect::Session for Session {
+    fn dialect(&self) -> Dialect {
+        Dialect::DeviceFarm
+    }
+
+    fn open(&mut self, now: Moment) {
+        self.last_activity = Some(now.instant);
+        match &self.execution {
+            Some(Ok(reference)) => self.outbox.ask(Request::Watch(Interest::Run(*reference))),
+            Some(Err(bad)) => {
+                let text = bad.to_string();
+                self.refuse("INVALID_EXECUTION_ID", &text, now);
+            }
+            None => {}
+        }
+    }
+
+    fn handle_view(&mut self, view: View, now: Moment) {
+        match view {
+            View::Run(snapshot) => self.greet(&snapshot, now),
+            View::UnknownRun(reference) => {
+                self.refuse("INVALID_EXECUTION_ID", &format!("execution {reference} was not found"), now);
+            }
+            View::Device(snapshot) => self.tell_status(&snapshot, now),
+            View::UnknownDevice(device) => self.handle_unknown_device(&device, now),
+            View::Everything => {}
+        }
+    }
+
+    fn handle_text(&mut self, text: &str, now: Moment) {
+        self.last_activity = Some(now.instant);
+        for message in client::read(text) {
+            match message {
+                Ok(ClientMessage::SubscribeDevice(device)) => self.subscribe(&device, now),
+                Ok(ClientMessage::UnsubscribeDevice(device)) => self.unsubscribe(&device),
+                Ok(ClientMessage::StartPreview(device, quality)) => self.start_preview(&device, quality, now),
+                Ok(ClientMessage::StopPreview(device)) => self.stop_preview(&device),
+                Ok(ClientMessage::Ack(id)) => self.acknowledgements.acknowledge(&id, now.instant),
+                Err(refusal) => self.send_error(refusal.code, &refusal.message, None, now),
+            }
+        }
+    }
+
+    fn handle_event(&mut self, published: &Published, now: Moment) {
+        match &published.event.kind {
+            EventKind::Run(event) => self.handle_run_event(event, published.rendered(Dialect::DeviceFarm), now),
+            EventKind::Device(DeviceEvent::State(snapshot)) => self.tell_status(snapshot, now),
+            EventKind::Device(DeviceEvent::Frame(frame)) => {
+                if self.devices.get(&frame.device).is_some_and(|watched| watched.preview.is_some()) {
+                    self.send_frame(&frame.device, published.rendered(Dialect::DeviceFarm), now);
+                }
+            }
+            EventKind::Device(DeviceEvent::PreviewUnavailable { device, cause }) => {
+                self.end_preview(device, cause, now);
+            }
+            EventKind::Device(
+                DeviceEvent::Sample(_)
+                | DeviceEvent::Limit(_)
+                | DeviceEvent::Interlock { .. }
+                | DeviceEvent::Safe { .. }
+                | DeviceEvent::Gap { .. },
+            )
+            | EventKind::Agent(_) => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Moment) {
+        if self.progress_due().is_some_and(|due| due <= now.instant)
+            && let Some(text) = self.progress.waiting.take()
+        {
+            self.progress.sent_at = Some(now.instant);
+            self.send_text(text, now);
+        }
+        for text in self.acknowledgements.due(now.instant) {
+            self.outbox.send_text(text);
+        }
+        if self.inactive_at().is_some_and(|at| at <= now.instant) {
+            self.outbox.close(NORMAL, "nothing was sent or received for too long");
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        if self.outbox.is_closed() {
+            return None;
+        }
+        let progress = self.progress_due().filter(|_| self.progress.waiting.is_some());
+        [progress, self.acknowledgements.next_due(), self.inactive_at()].into_iter().flatten().min()
+    }
+
+    fn next_output(&mut self) -> Option<Output> {
+        self.outbox.next()
+    }
+
+    fn held_back(&self) -> u64 {
+        self.held_back
+    }
+
+    fn subscriptions(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.devices.keys().map(|device| format!("device:{device}")).collect();
+        names.sort();
+        names
+    }
+}
