@@ -1,0 +1,75 @@
+//! The protocol's envelope, rendered once for all clients with its number left open. Knows no event and no session.
+
+use rigwire_shared::time::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::dialect::{Text, rfc3339};
+
+/// Where a client's number goes. JSON never holds this character as itself, only escaped.
+const OPEN: &str = "\0";
+
+/// Stands for the open number while a message is encoded. Other numbers in messages are clamped below it.
+const PLACEHOLDER: &str = "\"sequence\":18446744073709551615";
+
+/// A number that each client's session fills in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenSequence;
+
+impl Serialize for OpenSequence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::MAX)
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T, N> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    payload: &'a T,
+    timestamp: String,
+    sequence: N,
+}
+
+/// A message that is counted: without its number, to be completed by `number`.
+pub(super) fn open<T: Serialize>(kind: &str, payload: &T, at: Timestamp) -> Text {
+    let text = Text::json(&Envelope { kind, payload, timestamp: rfc3339(at), sequence: OpenSequence });
+    Text::from_string(text.as_str().replace(PLACEHOLDER, &format!("\"sequence\":{OPEN}")))
+}
+
+/// A message between client and hub alone, which is not counted.
+pub(super) fn control<T: Serialize>(kind: &str, payload: &T, at: Timestamp) -> Text {
+    Text::json(&Envelope { kind, payload, timestamp: rfc3339(at), sequence: None::<u64> })
+}
+
+/// The text for one client.
+pub(super) fn number(open: &Text, sequence: u64) -> Text {
+    Text::from_string(open.as_str().replace(OPEN, &sequence.to_string()))
+}
+
+/// An event's own number, kept apart from the placeholder.
+pub(super) fn own_number(sequence: u64) -> u64 {
+    sequence.min(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Payload {
+        text: &'static str,
+        sequence: u64,
+    }
+
+    #[test]
+    fn every_client_gets_its_own_number_and_nothing_else_changes() {
+        let payload = Payload { text: "\0 \"sequence\":18446744073709551615", sequence: own_number(u64::MAX) };
+        let text = open("event", &payload, Timestamp(0));
+        let numbered = number(&text, 7);
+        let read: serde_json::Value = serde_json::from_str(numbered.as_str()).unwrap();
+        assert_eq!(read["sequence"], 7);
+        assert_eq!(read["payload"]["text"], payload.text);
+        assert_eq!(read["payload"]["sequence"], u64::MAX - 1);
+        assert_eq!(number(&text, 8).as_str(), numbered.as_str().replace(":7}", ":8}"));
+    }
+}
