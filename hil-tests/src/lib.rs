@@ -3,8 +3,10 @@
 
 pub mod agent;
 pub mod broker;
+pub mod dialects;
 pub mod hub;
 pub mod port;
+pub mod procedures;
 pub mod process;
 pub mod publisher;
 pub mod rest;

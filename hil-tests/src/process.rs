@@ -81,6 +81,15 @@ impl Process {
         self.output.lock().lines.iter().cloned().collect()
     }
 
+    /// All lines of a program that has ended.
+    pub fn finish_output(&mut self) -> Vec<Line> {
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has kept what it read before.
+            drop(reader.join());
+        }
+        self.lines()
+    }
+
     pub fn write_line(&mut self, line: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().with_context(|| format!("{}: its input is closed", self.name))?;
         writeln!(stdin, "{line}").and_then(|()| stdin.flush()).with_context(|| format!("{}: writing {line}", self.name))
@@ -144,9 +153,7 @@ impl Drop for Process {
             drop(self.child.wait());
         }
         self.stdin = None;
-        for reader in self.readers.drain(..) {
-            drop(reader.join());
-        }
+        drop(self.finish_output());
         if std::thread::panicking() {
             eprint!("{}", self.tail());
         }
