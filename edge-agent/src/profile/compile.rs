@@ -24,6 +24,8 @@ use crate::protocol::words::WordOrder;
 
 /// Version of the file format.
 const SCHEMA: u32 = 1;
+/// How long a line must be quiet after a lost reply before its identity query is used to find the next reply.
+const QUIET_DEFAULT: Duration = Duration::from_millis(100);
 
 /// What the parts of a file need to know about each other.
 struct Context<'a> {
@@ -310,7 +312,8 @@ fn timing(checker: &mut Checker<'_>, written: &schema::Timing) -> Timing {
             checker.complain(&place.key("resync"), "drain_ms is out of range, expected 0 to 600000");
             timeout
         }
-        Some(TextOr::Text(text)) if text == "quiet" || text == "device-clear" => timeout,
+        Some(TextOr::Text(text)) if text == "quiet" => timeout,
+        Some(TextOr::Text(text)) if text == "device-clear" => QUIET_DEFAULT,
         Some(TextOr::Text(text)) => {
             checker.complain(
                 &place.key("resync"),
@@ -318,7 +321,7 @@ fn timing(checker: &mut Checker<'_>, written: &schema::Timing) -> Timing {
             );
             timeout
         }
-        None => timeout,
+        None => QUIET_DEFAULT,
     };
     if let Some(offline) = &written.offline {
         for (key, text) in [("probe", &offline.probe), ("max", &offline.max)] {
