@@ -1,4 +1,21 @@
 //! The edge agent: drives the devices of one host and reports what happens. Works on when the network is away.
 
+pub mod agent;
+pub mod commands;
+pub mod config;
+mod device;
+mod dispatch;
 pub mod driver;
+mod events;
+mod inventory;
+mod lease;
+mod mqtt;
+mod outbox;
+pub mod port;
+pub mod profile;
+pub mod protocol;
+mod recorder;
+pub mod simulator;
 mod spool;
+mod step;
+mod supervise;
