@@ -57,9 +57,9 @@ fn drain(spool: &mut Spool) -> Vec<(u64, u64, Vec<u8>)> {
 
 fn gap_of(batch: &[u8]) -> Option<(u64, GapCause)> {
     let events: Vec<AgentEvent> = postcard::from_bytes(batch).unwrap();
-    events.first().map(|event| match &event.body {
-        EventBody::Gap { samples, cause, .. } => (*samples, *cause),
-        other => panic!("{other:?} is no gap"),
+    events.first().map(|event| {
+        let EventBody::Gap { samples, cause, .. } = &event.body else { panic!("{:?} is no gap", event.body) };
+        (*samples, *cause)
     })
 }
 
@@ -291,7 +291,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(size) => {
-                    let events = vec![size as u8; size];
+                    let events = vec![u8::try_from(size % 251).unwrap(); size];
                     let position = spool.append(Content::Events, &events).unwrap();
                     written.push((position, events));
                 }
