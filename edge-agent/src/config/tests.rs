@@ -1,0 +1,141 @@
+//! Files, and the exact words for what is wrong with them.
+
+use super::*;
+
+const PSU: &str = "[[instrument]]\nid = \"psu-1\"\nprofile = \"korad.ka3005p\"\nport = \"/dev/ttyUSB7\"\n";
+
+fn load(text: &str) -> Result<Config, Vec<String>> {
+    load_with(text, &Options::default())
+}
+
+fn load_with(text: &str, options: &Options) -> Result<Config, Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.toml");
+    std::fs::write(&path, text).unwrap();
+    let prefix = format!("{}/", directory.path().display());
+    Config::load(Some(&path), options)
+        .map_err(|error| error.problems.into_iter().map(|problem| problem.replace(&prefix, "")).collect())
+}
+
+#[test]
+fn without_a_file_there_are_defaults_and_no_instruments() {
+    let config = Config::load(None, &Options::default()).unwrap();
+    assert_eq!(config.hub, HubAddress::new("127.0.0.1", 1883));
+    assert_eq!((config.instruments.len(), config.spool_limit_mib, config.log.as_str()), (0, 256, "info"));
+    assert!(!config.id.as_str().is_empty());
+}
+
+#[test]
+fn an_option_wins_over_the_file() {
+    let text = "id = \"a\"\nhub = \"mqtt://one\"\nlog = \"debug\"\nspool-limit-mib = 8\n";
+    let options = Options { id: Some("b".into()), hub: Some("mqtt://two".into()), ..Options::default() };
+    let config = load_with(text, &options).unwrap();
+    assert_eq!((config.id.as_str(), config.hub.host(), config.log.as_str()), ("b", "two", "debug"));
+    assert_eq!(config.spool_limit_mib, 8);
+    let options = Options { id: Some("Bench 1".into()), ..Options::default() };
+    let expected = "option --id: \"Bench 1\" is not an agent id: 'B' is not allowed in it, expected 1 to 64 of a to z, 0 to 9, _ and -";
+    assert_eq!(load_with(text, &options).unwrap_err(), [expected]);
+}
+
+#[test]
+fn an_instrument_takes_the_profiles_settings_and_the_files_overrides() {
+    let extra = "mode = \"own\"\ntags = [\"left\"]\nserial-number = \"7\"\ngap-ms = 120\nbaud = 19200\nparity = \"even\"\nstop = 2\n";
+    let config = load(&format!("{PSU}{extra}")).unwrap();
+    let psu = &config.instruments[0];
+    assert_eq!(
+        (psu.mode, psu.gap, psu.serial_number.as_deref()),
+        (Mode::Own, Some(Duration::from_millis(120)), Some("7"))
+    );
+    assert_eq!((psu.serial.baud, psu.serial.data, psu.serial.stop), (19200, 8, 2));
+    let config = load(PSU).unwrap();
+    assert_eq!((config.instruments[0].mode, config.instruments[0].serial.baud), (Mode::Observe, 9600));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_key() {
+    for (text, expected) in [
+        (
+            "hubb = \"mqtt://x\"\n".to_owned(),
+            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`",
+        ),
+        (
+            format!("{PSU}bauds = 9600\n"),
+            "agent.toml:5: bauds: unknown field `bauds`, expected one of `id`, `profile`, `port`, `mode`, `tags`, `serial-number`, `gap-ms`, `baud`, `data`, `parity`, `stop`",
+        ),
+        (
+            format!("{PSU}mode = \"control\"\n"),
+            "agent.toml:5: mode: unknown variant `control`, expected `observe` or `own`",
+        ),
+        (format!("{PSU}baud = \"fast\"\n"), "agent.toml:5: baud: invalid type: string \"fast\", expected u32"),
+        (format!("{PSU}data = 9\n"), "agent.toml:5: data: 9 is not possible, expected 5 to 8"),
+        (format!("{PSU}baud = 0\n"), "agent.toml:5: baud: 0 is no speed, expected a number such as 9600"),
+        (
+            "[[instrument]]\nid = \"a\"\nport = \"/dev/a\"\n".to_owned(),
+            "agent.toml:1: instrument: missing field `profile`",
+        ),
+        ("spool-limit-mib = 0\n".to_owned(), "agent.toml:1: spool-limit-mib: 0 is too small, expected at least 1"),
+        (
+            "\nid = \"Bench\"\n".to_owned(),
+            "agent.toml:2: id: \"Bench\" is not an agent id: 'B' is not allowed in it, expected 1 to 64 of a to z, 0 to 9, _ and -",
+        ),
+        (
+            "hub = \"http://x\"\n".to_owned(),
+            "agent.toml:1: hub: unknown scheme http, expected mqtt://host:1883 or mqtt://user:password@host:1883",
+        ),
+        (
+            "log = \"a=b=c\"\n".to_owned(),
+            "agent.toml:1: log: \"a=b=c\" is not a log filter, expected error, warn, info, debug, trace or target=level",
+        ),
+        (
+            PSU.replace("psu-1", "psu 1"),
+            "agent.toml:2: id: \"psu 1\" is not a device id: ' ' is not allowed in it, expected 1 to 64 letters, digits and _ - . :",
+        ),
+        (
+            format!("{PSU}{}", PSU.replace("USB7", "USB8")),
+            "agent.toml:6: id: \"psu-1\" is the id of the instrument in line 2 too, expected one id for each",
+        ),
+        (
+            format!("{PSU}{}", PSU.replace("psu-1", "psu-2")),
+            "agent.toml:8: port: \"/dev/ttyUSB7\" is the port of \"psu-1\" too, expected one instrument on each port",
+        ),
+        (
+            PSU.replace("/dev/ttyUSB7", "COM3"),
+            "agent.toml:4: port: \"COM3\" is not a port, expected a device such as \"/dev/ttyUSB0\" or \"tcp://host:port\"",
+        ),
+        (
+            PSU.replace("/dev/ttyUSB7", "/dev/usbtmc0"),
+            "agent.toml:4: port: \"/dev/usbtmc0\" is a USBTMC device, which is not driven yet, expected a serial device or tcp://host:port",
+        ),
+        (
+            PSU.replace("ka3005p", "ka3005"),
+            "agent.toml:3: profile: korad.ka3005: no such profile, did you mean korad.ka3005p?",
+        ),
+    ] {
+        let found = load(&text).unwrap_err();
+        assert_eq!(found, [expected], "{text}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_reported_at_once() {
+    let text = format!("id = \"A\"\nhub = \"x\"\n{}", PSU.replace("psu-1", "psu 1").replace("/dev/ttyUSB7", "x"));
+    assert_eq!(load(&text).unwrap_err().len(), 4);
+}
+
+#[test]
+fn a_profile_that_is_broken_or_not_driven_says_so_itself() {
+    let found = load(&PSU.replace("korad.ka3005p", "eurotherm.2400")).unwrap_err();
+    assert!(found[0].starts_with("agent.toml:3: profile: profile eurotherm.2400: "), "{found:?}");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("mine.toml"), "schema = 1\n[profile]\nid = 3\n").unwrap();
+    let dirs = format!("profile-dirs = [\"{}\"]\n", directory.path().display());
+    let found = load(&format!("{dirs}{}", PSU.replace("korad.ka3005p", "mine"))).unwrap_err();
+    assert!(found[0].starts_with("agent.toml:4: profile: ") && found[0].contains("mine.toml:3: "), "{found:?}");
+}
+
+#[test]
+fn the_example_is_a_configuration() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/agent.example.toml");
+    let config = Config::load(Some(&path), &Options::default()).unwrap();
+    assert!(!config.instruments.is_empty());
+}
