@@ -1,0 +1,363 @@
+//! A connected and identified device: periodic readings, the running step, its lease and the loss of the hub.
+
+use std::time::Duration;
+
+use rigwire_shared::event::{EventBody, Level, SafeOutcome, Sample, StepError, StepOutcome, code};
+use rigwire_shared::quality::Quality;
+use rigwire_shared::value::Value;
+use tokio::time::Instant;
+
+use super::lifecycle::Happening;
+use super::{Device, End, Order};
+use crate::driver::{Driver, DriverError};
+use crate::step::Work;
+
+/// So many silences in a row, and the last values are no longer believed.
+const SILENCES_UNTIL_STALE: u32 = 3;
+const SILENT_RETRY_FIRST: Duration = Duration::from_secs(1);
+const SILENT_RETRY_MAX: Duration = Duration::from_secs(30);
+/// At an orderly stop: what an instrument gets to end a transaction, to become safe, and to leave remote control.
+const STOP_TRANSACTION: Duration = Duration::from_millis(400);
+const STOP_SAFE: Duration = Duration::from_millis(800);
+const STOP_RELEASE: Duration = Duration::from_millis(200);
+/// Progress is told at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Between periodic readings.
+#[derive(Debug, Default)]
+pub(super) struct Polling {
+    silences: u32,
+    garbled: u32,
+    /// A silent device is asked less often.
+    not_before: Option<Instant>,
+    /// The step had its turn: a due reading comes first now.
+    reading_first: bool,
+    progress_told: Option<Instant>,
+}
+
+enum Happened {
+    Stop,
+    Order(Option<Order>),
+    HubChanged,
+    Due,
+    Ended(DriverError),
+}
+
+impl Device {
+    pub(super) async fn online<D: Driver>(&mut self, driver: &mut D) -> End {
+        self.polling = Polling::default();
+        let end = loop {
+            let wake = self.next_wake(driver);
+            let happened = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => Happened::Stop,
+                order = self.orders.recv() => Happened::Order(order),
+                // The sender lives as long as the agent; without it there is no hub to be told about.
+                changed = self.hub.changed() => if changed.is_ok() { Happened::HubChanged } else { Happened::Stop },
+                () = at(wake) => Happened::Due,
+                error = driver.watch() => Happened::Ended(error),
+            };
+            let result = match happened {
+                Happened::Stop | Happened::Order(None) => break End::Stop,
+                Happened::Order(Some(order)) => {
+                    self.order(driver, order).await;
+                    Ok(())
+                }
+                Happened::HubChanged => {
+                    if self.hub.borrow().connected {
+                        self.hub_loss_handled = false;
+                    }
+                    Ok(())
+                }
+                Happened::Due => self.do_what_is_due(driver).await,
+                Happened::Ended(error) => Err(error),
+            };
+            if let Err(error) = result {
+                break self.ended(&error).await;
+            }
+        };
+        if end == End::Stop {
+            self.stop(driver).await;
+        }
+        end
+    }
+
+    fn next_wake<D: Driver>(&self, driver: &D) -> Option<Instant> {
+        let step = self.step.as_ref().map(|step| Instant::from_std(step.due().min(step.deadline())));
+        [self.poll_due(driver), step, self.lease_deadline(), self.hub_deadline()].into_iter().flatten().min()
+    }
+
+    fn poll_due<D: Driver>(&self, driver: &D) -> Option<Instant> {
+        let due = Instant::from_std(driver.next_due()?);
+        Some(self.polling.not_before.map_or(due, |not_before| due.max(not_before)))
+    }
+
+    fn lease_deadline(&self) -> Option<Instant> {
+        let left = self.lease.until()?.0.saturating_sub(self.hub.borrow().hub_now().0);
+        Some(Instant::now() + Duration::from_micros(u64::try_from(left).unwrap_or(0)))
+    }
+
+    fn hub_deadline(&self) -> Option<Instant> {
+        let after = self.settings.safe.hub_lost_after.filter(|_| !self.hub_loss_handled)?;
+        let hub = self.hub.borrow();
+        (!hub.connected).then(|| hub.since + after)
+    }
+
+    async fn do_what_is_due<D: Driver>(&mut self, driver: &mut D) -> Result<(), DriverError> {
+        let now = Instant::now();
+        let hub_now = self.hub.borrow().hub_now();
+        if let Some(held) = self.lease.expire(hub_now) {
+            self.tell_lease(held.fence, false, "expired".to_owned()).await;
+            self.lose_control(
+                driver,
+                self.settings.safe.on_lease_lost,
+                &format!("the lease of {} expired", held.holder),
+            )
+            .await;
+            return Ok(());
+        }
+        if self.hub_deadline().is_some_and(|at| at <= now) {
+            self.hub_loss_handled = true;
+            let after = humantime::format_duration(self.settings.safe.hub_lost_after.unwrap_or_default());
+            self.lose_control(driver, true, &format!("no connection to the hub for {after}")).await;
+            return Ok(());
+        }
+        if let Some(step) = self.step.take_if(|step| step.deadline() <= now.into_std()) {
+            if self.settings.safe.on_abort {
+                self.make_safe(driver, "step timed out").await;
+            }
+            self.finish(&step, step.timed_out()).await;
+            return Ok(());
+        }
+        let poll_due = self.poll_due(driver).is_some_and(|due| due <= now);
+        let step_due = self.step.as_ref().is_some_and(|step| step.due() <= now.into_std());
+        if step_due && !(poll_due && self.polling.reading_first) {
+            self.polling.reading_first = true;
+            return self.work(driver).await;
+        }
+        self.polling.reading_first = false;
+        if poll_due { self.poll(driver).await } else { Ok(()) }
+    }
+
+    async fn poll<D: Driver>(&mut self, driver: &mut D) -> Result<(), DriverError> {
+        match self.bounded(driver.poll()).await {
+            Ok(samples) => {
+                self.answered().await;
+                self.polling.garbled = 0;
+                self.events.samples(&self.settings.id, samples);
+                Ok(())
+            }
+            Err(DriverError::Silent(cause)) => self.silent(cause).await,
+            Err(error @ (DriverError::Garbled(_) | DriverError::Invalid(_) | DriverError::Refused(_))) => {
+                self.answered().await;
+                self.polling.garbled = self.polling.garbled.saturating_add(1);
+                if self.polling.garbled == 1 {
+                    let message = format!("a reading of {} has no value: {error}", self.settings.id);
+                    self.events.log(Level::Warning, Some(&self.settings.id), "poll", message).await;
+                }
+                Ok(())
+            }
+            Err(error @ (DriverError::Disconnected(_) | DriverError::WrongDevice(_))) => Err(error),
+        }
+    }
+
+    async fn answered(&mut self) {
+        if self.polling.silences >= SILENCES_UNTIL_STALE {
+            self.happen(Happening::AnswersAgain).await;
+        }
+        self.polling.silences = 0;
+        self.polling.not_before = None;
+    }
+
+    async fn silent(&mut self, cause: String) -> Result<(), DriverError> {
+        self.polling.silences = self.polling.silences.saturating_add(1);
+        let silences = self.polling.silences;
+        if self.reopen_after_silences.is_some_and(|limit| silences >= limit) {
+            return Err(DriverError::Disconnected(format!("no answer {silences} times: {cause}")));
+        }
+        if silences == SILENCES_UNTIL_STALE {
+            let stale: Vec<_> =
+                self.settings.readings.iter().flat_map(|card| self.without_value(&card.id, Quality::Stale)).collect();
+            self.events.samples(&self.settings.id, stale);
+            self.happen(Happening::WentSilent(format!("no answer {silences} times: {cause}"))).await;
+        }
+        if silences >= SILENCES_UNTIL_STALE {
+            let doublings = (silences - SILENCES_UNTIL_STALE).min(8);
+            let wait = SILENT_RETRY_FIRST.saturating_mul(1 << doublings).min(SILENT_RETRY_MAX);
+            self.polling.not_before = Some(Instant::now() + wait);
+        }
+        Ok(())
+    }
+
+    /// One piece of the running step.
+    async fn work<D: Driver>(&mut self, driver: &mut D) -> Result<(), DriverError> {
+        let Some(mut step) = self.step.take() else { return Ok(()) };
+        let outcome = match step.work() {
+            Work::Read(reading) => {
+                let result = self.bounded(driver.read(&reading)).await;
+                match result {
+                    Ok(mut samples) => {
+                        self.answered().await;
+                        samples.iter_mut().for_each(|sample| sample.attempt = Some(step.attempt));
+                        let outcome = step.took(&Ok(samples.clone()));
+                        self.events.samples(&self.settings.id, samples);
+                        outcome
+                    }
+                    Err(error) => {
+                        if matches!(error, DriverError::Silent(_) | DriverError::Garbled(_)) {
+                            let mut missed = self.without_value(&reading, Quality::NoData);
+                            missed.iter_mut().for_each(|sample| sample.attempt = Some(step.attempt));
+                            step.missed(&missed);
+                            self.events.samples(&self.settings.id, missed);
+                        }
+                        let outcome = step.took(&Err(error.clone()));
+                        if let DriverError::Disconnected(_) = error {
+                            self.step = Some(step);
+                            return Err(error);
+                        }
+                        outcome
+                    }
+                }
+            }
+            Work::Perform(action, with) => {
+                let result = self.bounded(driver.perform(&action, &with)).await;
+                if let Err(error @ DriverError::Disconnected(_)) = result {
+                    self.step = Some(step);
+                    return Err(error);
+                }
+                self.tell_instrument_errors(driver).await;
+                Some(step.performed(result))
+            }
+            Work::MakeSafe => {
+                let outcome = self.make_safe(driver, "asked for by a step").await;
+                Some(step.made_safe(&outcome))
+            }
+        };
+        match outcome {
+            Some(outcome) => self.finish(&step, outcome).await,
+            None => {
+                self.tell_progress(&step).await;
+                self.step = Some(step);
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_progress(&mut self, step: &crate::step::ActiveStep) {
+        let now = Instant::now();
+        if self.polling.progress_told.is_some_and(|told| now < told + PROGRESS_EVERY) {
+            return;
+        }
+        if let Some((percent, message)) = step.progress() {
+            self.polling.progress_told = Some(now);
+            self.events.send(EventBody::StepProgress { attempt: step.attempt, percent, message }).await;
+        }
+    }
+
+    /// Entries of the instrument's own error queue explain a refused action.
+    async fn tell_instrument_errors<D: Driver>(&mut self, driver: &mut D) {
+        match self.bounded(driver.drain_errors()).await {
+            Ok(errors) => {
+                for (code, text) in errors {
+                    let device = self.settings.id.clone();
+                    self.events.send(EventBody::InstrumentError { device, code, text }).await;
+                }
+            }
+            Err(error) => tracing::debug!(device = %self.settings.id, %error, "the error queue could not be read"),
+        }
+    }
+
+    /// Nobody is in command any more: a running step ends, and the device is made safe if its profile wants that.
+    async fn lose_control<D: Driver>(&mut self, driver: &mut D, safe: bool, cause: &str) {
+        if safe {
+            self.make_safe(driver, cause).await;
+        }
+        if let Some(step) = self.step.take() {
+            let error = StepError { code: code::LEASE_LOST.to_owned(), message: cause.to_owned() };
+            self.finish(&step, StepOutcome::Failed { error }).await;
+        }
+    }
+
+    pub(super) async fn make_safe<D: Driver>(&mut self, driver: &mut D, cause: &str) -> SafeOutcome {
+        let outcome = tokio::select! {
+            biased;
+            outcome = driver.make_safe() => outcome,
+            () = stopped(&self.shutdown, STOP_SAFE) => {
+                SafeOutcome::Unreachable { detail: "the agent stopped before the device answered".to_owned() }
+            }
+        };
+        self.tell_safe(cause, outcome.clone()).await;
+        outcome
+    }
+
+    /// The connection ended: the step fails, and what may follow depends on why.
+    async fn ended(&mut self, error: &DriverError) -> End {
+        if let Some(step) = self.step.take() {
+            self.finish(&step, step.disconnected(&error.to_string())).await;
+        }
+        match error {
+            DriverError::WrongDevice(cause) => super::look(self.retry(Happening::WrongDevice(cause.clone())).await),
+            DriverError::Disconnected(_)
+            | DriverError::Silent(_)
+            | DriverError::Garbled(_)
+            | DriverError::Invalid(_)
+            | DriverError::Refused(_) => self.retry(Happening::Ended(error.to_string())).await,
+        }
+    }
+
+    async fn stop<D: Driver>(&mut self, driver: &mut D) {
+        let policy = self.settings.safe;
+        let step = self.step.take();
+        let wanted = policy.on_shutdown || (step.is_some() && policy.on_abort);
+        let safe = if wanted { Some(self.make_safe(driver, "the agent stops").await) } else { None };
+        if let Some(step) = step {
+            self.finish(&step, StepOutcome::Cancelled { safe }).await;
+        }
+        if tokio::time::timeout(STOP_RELEASE, driver.release()).await.is_err() {
+            tracing::debug!(device = %self.settings.id, "the device was not released in time");
+        }
+    }
+
+    /// A transaction ends within its own timeouts; at an orderly stop that may be too long.
+    async fn bounded<T>(
+        &self,
+        transaction: impl Future<Output = Result<T, DriverError>> + Send,
+    ) -> Result<T, DriverError> {
+        tokio::select! {
+            biased;
+            result = transaction => result,
+            () = stopped(&self.shutdown, STOP_TRANSACTION) => {
+                Err(DriverError::Silent("the agent stopped before the device answered".to_owned()))
+            }
+        }
+    }
+
+    /// Samples that say that a reading has no value.
+    fn without_value(&self, reading: &str, quality: Quality) -> Vec<Sample> {
+        let Some(card) = self.settings.readings.iter().find(|card| card.id == reading) else { return Vec::new() };
+        card.metrics
+            .iter()
+            .map(|metric| Sample {
+                device: self.settings.id.clone(),
+                metric: metric.clone(),
+                value: Value::Null,
+                unit: card.unit.clone(),
+                quality,
+                attempt: None,
+                round_trip_us: None,
+            })
+            .collect()
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn stopped(shutdown: &tokio_util::sync::CancellationToken, after: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(after).await;
+}

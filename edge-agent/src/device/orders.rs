@@ -1,0 +1,160 @@
+//! What the hub may ask of a device, and every way to answer.
+
+use rigwire_shared::agent::DeviceState;
+use rigwire_shared::event::{Answer, EventBody, SafeOutcome, StepError, StepFinished, StepOutcome, code};
+use rigwire_shared::ids::{AttemptId, CommandId, Fence, RunId};
+use rigwire_shared::time::Timestamp;
+use tokio::time::Instant;
+
+use super::lifecycle::Happening;
+use super::{Device, Order, StepOrder};
+use crate::driver::Driver;
+use crate::lease::Held;
+use crate::step::{self, ActiveStep};
+
+/// How long the disk may take to record that a step begins. The device is not touched before.
+const RECORD_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Device {
+    /// Answers while there is no usable device.
+    pub(super) async fn refuse(&mut self, order: Order) {
+        let (state, cause) = (self.lifecycle.state(), self.lifecycle.cause());
+        let message = format!("device {} is {state}: {cause}", self.settings.id);
+        let error = StepError { code: code::DEVICE_NOT_ONLINE.to_owned(), message: message.clone() };
+        match order {
+            Order::Start(order) => {
+                let error = self.lease.admit(order.fence).err().unwrap_or(error);
+                self.fail(order.run, order.attempt, error).await;
+            }
+            // It cannot be running, so there is nothing left to stop.
+            Order::Cancel { command, .. } => self.answer(command, Answer::Done).await,
+            Order::Grant { command, fence, until, holder } => self.grant(command, fence, until, holder).await,
+            Order::Release { command, fence } => self.release_lease(command, fence).await,
+            Order::MakeSafe { command, cause } => {
+                let outcome = SafeOutcome::Unreachable { detail: message };
+                self.tell_safe(&cause, outcome).await;
+                self.answer(command, Answer::Refused { error }).await;
+            }
+        }
+    }
+
+    pub(super) async fn order<D: Driver>(&mut self, driver: &mut D, order: Order) {
+        match order {
+            Order::Start(order) => self.start(order).await,
+            Order::Cancel { command, attempt, cause } => {
+                self.answer(command, Answer::Done).await;
+                if let Some(step) = self.step.take_if(|step| step.attempt == attempt) {
+                    let safe = if self.settings.safe.on_abort {
+                        Some(self.make_safe(driver, &format!("step cancelled: {cause}")).await)
+                    } else {
+                        None
+                    };
+                    self.finish(&step, StepOutcome::Cancelled { safe }).await;
+                }
+            }
+            Order::Grant { command, fence, until, holder } => self.grant(command, fence, until, holder).await,
+            Order::Release { command, fence } => self.release_lease(command, fence).await,
+            Order::MakeSafe { command, cause } => {
+                if let Some(step) = self.step.take() {
+                    let safe = self.make_safe(driver, &cause).await;
+                    self.finish(&step, StepOutcome::Cancelled { safe: Some(safe.clone()) }).await;
+                    self.answer_safe(command, safe).await;
+                } else {
+                    let safe = self.make_safe(driver, &cause).await;
+                    self.answer_safe(command, safe).await;
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, order: StepOrder) {
+        let StepOrder { run, attempt, fence, module, with, timeout } = order;
+        if let Err(error) = self.lease.admit(fence) {
+            return self.fail(run, attempt, error).await;
+        }
+        if let Some(running) = &self.step {
+            let message = format!("device {} is busy with {}", self.settings.id, running.module());
+            return self.fail(run, attempt, StepError { code: code::DEVICE_BUSY.to_owned(), message }).await;
+        }
+        let plan = match step::plan(&module, &with, &self.settings.readings, &self.settings.actions) {
+            Ok(plan) => plan,
+            Err(error) => return self.fail(run, attempt, error).await,
+        };
+        let started = EventBody::StepStarted { attempt, run, device: Some(self.settings.id.clone()) };
+        if !matches!(tokio::time::timeout(RECORD_WITHIN, self.events.record(started)).await, Ok(true)) {
+            let message = format!("the start of {module} on {} could not be recorded", self.settings.id);
+            let error = StepError { code: code::MODULE_EXECUTION_ERROR.to_owned(), message };
+            return self.fail(run, attempt, error).await;
+        }
+        self.happen(Happening::StepBegan(plan.module())).await;
+        let device = self.settings.id.clone();
+        self.step = Some(ActiveStep::new(attempt, run, device, plan, timeout, Instant::now().into_std()));
+    }
+
+    /// Tells how a step ended. The device must not be touched for it any more.
+    pub(super) async fn finish(&mut self, step: &ActiveStep, outcome: StepOutcome) {
+        let elapsed = step.elapsed(Instant::now().into_std());
+        let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let finished = StepFinished { attempt: step.attempt, run: step.run, outcome, duration_us };
+        self.events.send(EventBody::StepFinished(finished)).await;
+        if self.lifecycle.state() == DeviceState::Busy {
+            self.happen(Happening::StepEnded).await;
+        }
+    }
+
+    async fn fail(&mut self, run: RunId, attempt: AttemptId, error: StepError) {
+        let outcome = StepOutcome::Failed { error };
+        self.events.send(EventBody::StepFinished(StepFinished { attempt, run, outcome, duration_us: 0 })).await;
+    }
+
+    async fn grant(&mut self, command: CommandId, fence: Fence, until: Timestamp, holder: String) {
+        match self.lease.grant(Held { fence, until, holder: holder.clone() }) {
+            Ok(new) => {
+                if new {
+                    self.tell_lease(fence, true, format!("granted to {holder}")).await;
+                }
+                self.answer(command, Answer::Done).await;
+            }
+            Err(error) => self.answer(command, Answer::Refused { error }).await,
+        }
+    }
+
+    async fn release_lease(&mut self, command: CommandId, fence: Fence) {
+        match self.lease.release(fence) {
+            Ok(held) => {
+                if held {
+                    self.tell_lease(fence, false, "released".to_owned()).await;
+                }
+                self.answer(command, Answer::Done).await;
+            }
+            Err(error) => self.answer(command, Answer::Refused { error }).await,
+        }
+    }
+
+    pub(super) async fn tell_lease(&mut self, fence: Fence, held: bool, cause: String) {
+        self.events.send(EventBody::Lease { device: self.settings.id.clone(), fence, held, cause }).await;
+    }
+
+    pub(super) async fn tell_safe(&mut self, cause: &str, outcome: SafeOutcome) {
+        if let SafeOutcome::Unreachable { detail } | SafeOutcome::Refused { detail } = &outcome {
+            tracing::error!(device = %self.settings.id, cause, detail, "the device could not be made safe");
+        }
+        let device = self.settings.id.clone();
+        self.events.send(EventBody::Safe { device, cause: cause.to_owned(), outcome }).await;
+    }
+
+    async fn answer_safe(&mut self, command: CommandId, outcome: SafeOutcome) {
+        let answer = match outcome {
+            SafeOutcome::Verified | SafeOutcome::Unverified | SafeOutcome::NotNeeded => Answer::Done,
+            SafeOutcome::Refused { detail } | SafeOutcome::Unreachable { detail } => {
+                let message = format!("device {} could not be made safe: {detail}", self.settings.id);
+                Answer::Refused { error: StepError { code: code::MODULE_EXECUTION_ERROR.to_owned(), message } }
+            }
+        };
+        self.answer(command, answer).await;
+    }
+
+    async fn answer(&mut self, command: CommandId, answer: Answer) {
+        self.events.send(EventBody::CommandAnswered { command, answer }).await;
+    }
+}
