@@ -1,0 +1,87 @@
+//! Puts the parts together: spool, recorder, connection, dispatch and one task per device. The entry for a host program.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rigwire_shared::time::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, host_name};
+use crate::device::connect::{self, InstrumentOpener};
+use crate::device::{self, DeviceTask, HubLink};
+use crate::dispatch::{self, Desk, Dispatch};
+use crate::events;
+use crate::inventory::Board;
+use crate::mqtt::{self, Mqtt};
+use crate::recorder::{self, Recorder};
+use crate::spool::Spool;
+use crate::supervise::{self, Phase};
+
+const MIB: u64 = 1024 * 1024;
+/// Together below two seconds: who stops the agent must not lose patience.
+const DEVICES_GRACE: Duration = Duration::from_millis(1500);
+const RECORDER_GRACE: Duration = Duration::from_millis(600);
+const LINK_GRACE: Duration = Duration::from_millis(700);
+
+/// Runs one agent until `shutdown`. Faults of devices and of the network are reported, not returned.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let limit = config.spool_limit_mib.saturating_mul(MIB);
+    let (mut spool, damage) = Spool::open(&config.spool, limit, Timestamp::now())?;
+    let epoch = spool.epoch();
+    let host = host_name();
+    recorder::begin(&mut spool, &host, &damage)?;
+    tracing::info!(agent = %config.id, epoch = epoch.0, hub = %config.hub, instruments = config.instruments.len(), "the agent starts");
+
+    let settings: Vec<_> = config.instruments.iter().map(connect::settings).collect();
+    let board = Board::new(epoch, settings.iter().map(device::Settings::card).collect());
+    let offline = HubLink { connected: false, since: Instant::now(), clock_offset_us: 0 };
+    let (hub, hub_watch) = watch::channel(offline);
+    let (events, entries) = events::channel();
+    // When full, the connection waits with reading: the recorder never waits for the connection.
+    let (recorder_link, told) = mpsc::channel(16);
+    // When full, the connection waits with reading: the dispatcher only waits for the recorder.
+    let (commands_in, commands) = mpsc::channel(64);
+    // When full, the newest frame is dropped.
+    let (live_in, live) = mpsc::channel(8);
+
+    let mut devices = Phase::new("devices", DEVICES_GRACE);
+    let mut recording = Phase::new("recorder", RECORDER_GRACE);
+    let mut link = Phase::new("connection", LINK_GRACE);
+    let mut orders = HashMap::new();
+    for (settings, config) in settings.into_iter().zip(config.instruments) {
+        // When full, a command is refused as busy.
+        let (sender, receiver) = mpsc::channel(32);
+        orders.insert(settings.id.clone(), sender);
+        let task = DeviceTask {
+            settings,
+            opener: InstrumentOpener::new(config),
+            events: events.clone(),
+            board: board.clone(),
+            orders: receiver,
+            hub: hub_watch.clone(),
+            shutdown: devices.token.clone(),
+        };
+        devices.tasks.spawn(device::run(task));
+    }
+    let mqtt = Mqtt {
+        agent: config.id,
+        epoch,
+        host,
+        hub: config.hub,
+        recorder: recorder_link,
+        commands: commands_in,
+        live,
+        inventory: board.watch(),
+        announcements: board.watch_announcements(),
+        link: hub,
+    };
+    let desk = Desk::new(epoch, orders.keys().cloned().collect());
+    let dispatch = Dispatch { desk, commands, orders, events, board, live: live_in, hub: hub_watch };
+    devices.tasks.spawn(dispatch::run(dispatch, devices.token.clone()));
+    recording.tasks.spawn(recorder::run(Recorder { spool, events: entries, link: told }, recording.token.clone()));
+    link.tasks.spawn(mqtt::run(mqtt, link.token.clone()));
+    supervise::run(vec![devices, recording, link], shutdown).await.context("running the agent")
+}
