@@ -20,10 +20,10 @@ impl FromStr for RunReference {
     type Err = BadReference;
 
     fn from_str(text: &str) -> Result<Self, BadReference> {
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            if let Ok(number) = text.parse() {
-                return Ok(Self::Number(number));
-            }
+        if text.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(number) = text.parse()
+        {
+            return Ok(Self::Number(number));
         }
         Uuid::try_parse(text).map(|id| Self::Id(RunId(id))).map_err(|_| BadReference(quote(text)))
     }

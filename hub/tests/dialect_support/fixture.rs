@@ -1,0 +1,309 @@
+//! One run, its devices, and events written as short lines. Knows no dialect.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rigwire::dialect::{Moment, View};
+use rigwire::event::{
+    DeviceEvent, DeviceSnapshot, Event, EventKind, Finished, Frame, Metric, Progress, RunError, RunEvent, RunEventBody,
+    RunHeader, RunKind, RunLog, RunSnapshot, RunStatus, StepCard, StepChange, StepCounts, StepEvent, SummaryMetric,
+    TestCard,
+};
+use rigwire_shared::agent::{DeviceKind, DeviceState};
+use rigwire_shared::event::Level;
+use rigwire_shared::ids::{AgentId, DeviceId, MetricName, RunId, StepId};
+use rigwire_shared::quality::Quality;
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::unit::Unit;
+use rigwire_shared::value::Value;
+use uuid::Uuid;
+
+pub(crate) const RUN: &str = "550e8400-e29b-41d4-a716-446655440000";
+const PHONE: &str = "emulator-5554";
+
+/// 2026-03-01T10:30:00Z.
+const START: Timestamp = Timestamp(1_772_361_000_000_000);
+
+/// Both clocks of a test, and the numbers given out so far.
+#[derive(Debug)]
+pub(crate) struct World {
+    began: Instant,
+    elapsed: Duration,
+    pub(crate) number: u64,
+    pub(crate) run: Arc<RunHeader>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), elapsed: Duration::ZERO, number: 0, run: Arc::new(run()) }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        let micros = i64::try_from(self.elapsed.as_micros()).unwrap();
+        Moment { instant: self.began + self.elapsed, at: Timestamp(START.0 + micros) }
+    }
+
+    pub(crate) fn advance_to(&mut self, instant: Instant) {
+        self.elapsed = self.elapsed.max(instant.saturating_duration_since(self.began));
+    }
+
+    /// The event that a line such as `step read running` describes.
+    pub(crate) fn event(&mut self, line: &str) -> Event {
+        let kind = device_event(line).map_or_else(|| EventKind::Run(self.run_event(line)), EventKind::Device);
+        Event { sequence: self.number, at: self.now().at, kind }
+    }
+
+    fn run_event(&mut self, line: &str) -> RunEvent {
+        self.number += 1;
+        let run = Arc::clone(&self.run);
+        let body = body(&run, line).unwrap_or_else(|| panic!("{line:?} is not an event that the tests know"));
+        RunEvent { run, number: self.number, body }
+    }
+
+    /// The view that a line such as `run running` describes.
+    pub(crate) fn view(&self, line: &str) -> View {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["run", status] => View::Run(Box::new(self.snapshot(status))),
+            ["unknown-run", reference] => View::UnknownRun(reference.parse().unwrap()),
+            ["device", id, state] => View::Device(Box::new(device(id, state, None))),
+            ["unknown-device", id] => View::UnknownDevice(DeviceId::new(id).unwrap()),
+            ["everything"] => View::Everything,
+            _ => panic!("{line:?} is not a view that the tests know"),
+        }
+    }
+
+    fn snapshot(&self, status: &str) -> RunSnapshot {
+        let status: RunStatus = from_word(status);
+        let at = self.now().at;
+        let (progress, step) = match status {
+            RunStatus::Pending => ("progress 0 - -", "Initializing"),
+            RunStatus::Running | RunStatus::Paused | RunStatus::Failed | RunStatus::Cancelled => {
+                ("progress 45 solving read Harmonic response sweep: 9/21 frequencies", "read")
+            }
+            RunStatus::Completed => ("progress 100 postprocessing off Done", "off"),
+        };
+        let Some(RunEventBody::Progress(progress)) = body(&self.run, progress) else { panic!("no progress") };
+        RunSnapshot {
+            header: Arc::clone(&self.run),
+            status,
+            started_at: Some(at),
+            finished_at: status.is_final().then_some(at),
+            step: step.to_owned(),
+            progress,
+            steps: Vec::new(),
+            devices: vec![device("psu-1", "online", Some(run_id())), device(PHONE, "busy", Some(run_id()))],
+            finished: status.is_final().then(|| finished(status)),
+            last_event: self.number,
+        }
+    }
+}
+
+fn run_id() -> RunId {
+    RunId(RUN.parse().unwrap())
+}
+
+fn run() -> RunHeader {
+    let card = |id: &str, number: u64, module: &str, data: &str, needs: &[&str], finally| StepCard {
+        id: StepId::new(id).unwrap(),
+        uuid: Uuid::from_u128(0x550e_8400_e29b_41d4_a716_4466_5544_0000 + u128::from(number)),
+        number,
+        module: module.to_owned(),
+        data: fields(data),
+        needs: needs.iter().map(|need| StepId::new(need).unwrap()).collect(),
+        finally,
+        phase: None,
+    };
+    RunHeader {
+        id: run_id(),
+        number: 123,
+        parent: None,
+        kind: RunKind::Execution,
+        name: "Auth Tests".to_owned(),
+        agent_name: "psu-ramp".to_owned(),
+        params: Vec::new(),
+        external: false,
+        created_at: START,
+        steps: vec![
+            card("set", 455, "instrument.action", r#"{"action":"set_voltage","v":3.3}"#, &[], false),
+            card("read", 456, "instrument.read", r#"{"reading":"value"}"#, &["set"], false),
+            card("off", 457, "instrument.safe_state", "{}", &[], true),
+        ],
+        tests: Vec::new(),
+    }
+}
+
+/// The same run as a suite that announced its tests.
+pub(crate) fn suite() -> RunHeader {
+    let test = TestCard { id: "test-001".to_owned(), name: "Login Test".to_owned(), number: 456, runs: 5 };
+    RunHeader { kind: RunKind::Suite, tests: vec![test], ..run() }
+}
+
+fn device_event(line: &str) -> Option<DeviceEvent> {
+    let words: Vec<&str> = line.splitn(3, ' ').collect();
+    Some(match words[..] {
+        ["device", id, state] => DeviceEvent::State(match state.strip_suffix(" held") {
+            Some(state) => device(id, state, Some(run_id())),
+            None => device(id, state, None),
+        }),
+        ["frame", id, size] => {
+            let (width, height) = size.split_once('x').unwrap();
+            DeviceEvent::Frame(Arc::new(Frame {
+                device: DeviceId::new(id).unwrap(),
+                width: width.parse().unwrap(),
+                height: height.parse().unwrap(),
+                media_type: "image/jpeg".to_owned(),
+                data: vec![0xff, 0xd8, 0xff, 0xe0, 0x00, 0x10],
+            }))
+        }
+        ["no-preview", id, cause] => {
+            DeviceEvent::PreviewUnavailable { device: DeviceId::new(id).unwrap(), cause: cause.to_owned() }
+        }
+        _ => return None,
+    })
+}
+
+fn device(id: &str, state: &str, held_by: Option<RunId>) -> DeviceSnapshot {
+    DeviceSnapshot {
+        device: DeviceId::new(id).unwrap(),
+        agent: AgentId::new("bench-1").unwrap(),
+        kind: DeviceKind::Android,
+        class: "phone".to_owned(),
+        profile: "android".to_owned(),
+        tags: Vec::new(),
+        state: from_word::<DeviceState>(state),
+        cause: "unplugged".to_owned(),
+        identity: None,
+        last_seen: START,
+        held_by,
+    }
+}
+
+/// Lines that are JSON are the event's own recorded form.
+fn body(run: &RunHeader, line: &str) -> Option<RunEventBody> {
+    if line.starts_with('{') {
+        return Some(serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    }
+    let words: Vec<&str> = line.split(' ').collect();
+    Some(match words[..] {
+        ["created"] => RunEventBody::Created,
+        ["status", status] => RunEventBody::Status { status: from_word(status), step: None, message: None },
+        ["progress", percent, phase, step, ref message @ ..] => RunEventBody::Progress(Progress {
+            percent: percent.parse().unwrap(),
+            phase: dash(phase).unwrap_or_default().to_owned(),
+            message: message.join(" "),
+            step: step_id(step),
+            elapsed_s: 12.3,
+            counts: StepCounts { total: 3, successful: 1, failed: 1, skipped: 0 },
+        }),
+        ["log", level, device, step, ref message @ ..] => RunEventBody::Log(RunLog {
+            level: from_word::<Level>(level),
+            message: message.join(" "),
+            device: dash(device).map(|device| DeviceId::new(device).unwrap()),
+            module: step_id(step).and_then(|id| run.step(&id)).map(|card| card.module.clone()),
+            step: step_id(step),
+            source: "runner".to_owned(),
+        }),
+        ["metric", name, value, unit, quality] => RunEventBody::Metric(Metric {
+            name: MetricName::new(name).unwrap(),
+            value: serde_json::from_str::<Value>(value).unwrap(),
+            unit: Unit::parse(dash(unit).unwrap_or_default()).unwrap(),
+            quality: from_word::<Quality>(quality),
+            device: None,
+            step: None,
+        }),
+        ["step", id, ref change @ ..] => step(run, id, change)?,
+        ["lost", device, ref cause @ ..] => {
+            RunEventBody::DeviceLost { device: DeviceId::new(device).unwrap(), cause: cause.join(" ") }
+        }
+        ["finished", status] => RunEventBody::Finished(finished(from_word(status))),
+        _ => return None,
+    })
+}
+
+fn step(run: &RunHeader, id: &str, change: &[&str]) -> Option<RunEventBody> {
+    let mut attempt = 1;
+    let change = match *change {
+        ["dispatched"] => StepChange::Dispatched,
+        ["running"] => StepChange::Running,
+        ["running", "again"] => {
+            attempt = 2;
+            StepChange::Running
+        }
+        ["progress", percent, ref message @ ..] => {
+            StepChange::Progress { percent: percent.parse().unwrap(), message: message.join(" ") }
+        }
+        ["completed", duration, ref screenshot @ ..] => StepChange::Completed {
+            duration_s: duration.parse().unwrap(),
+            outputs: fields(r#"{"voltage":3.31}"#),
+            screenshot: screenshot.first().map(|path| (*path).to_owned()),
+        },
+        ["failed", duration, code, then, ref error @ ..] => StepChange::Failed {
+            duration_s: duration.parse().unwrap(),
+            error_code: code.to_owned(),
+            error: error.join(" "),
+            will_retry: then == "retry",
+        },
+        ["cancelled", duration] => StepChange::Cancelled { duration_s: duration.parse().unwrap(), safe: None },
+        ["skipped", ref cause @ ..] => StepChange::Skipped { cause: cause.join(" ") },
+        _ => return None,
+    };
+    let card = run.step(&StepId::new(id).unwrap()).unwrap();
+    let device = DeviceId::new(if id == "read" { PHONE } else { "psu-1" }).unwrap();
+    Some(RunEventBody::Step(StepEvent {
+        step: card.id.clone(),
+        module: card.module.clone(),
+        device: Some(device),
+        attempt_id: None,
+        attempt,
+        change,
+    }))
+}
+
+fn finished(status: RunStatus) -> Finished {
+    let failed = status == RunStatus::Failed;
+    let metric = |name, value, unit| SummaryMetric {
+        name: MetricName::new(name).unwrap(),
+        value,
+        unit: Unit::parse(unit).unwrap(),
+    };
+    Finished {
+        status,
+        error: failed.then(|| RunError {
+            code: "ADB_TIMEOUT".to_owned(),
+            message: "Solver failed to converge after 500 iterations".to_owned(),
+            step: Some(StepId::new("read").unwrap()),
+            device: None,
+        }),
+        log_tail: failed.then(|| "... last 10 lines of solver log ...".to_owned()),
+        message: format!("psu-ramp {}", status.as_str()),
+        duration_s: 45.2,
+        counts: match status {
+            RunStatus::Completed => StepCounts { total: 3, successful: 3, failed: 0, skipped: 0 },
+            RunStatus::Pending | RunStatus::Running | RunStatus::Paused | RunStatus::Failed | RunStatus::Cancelled => {
+                StepCounts { total: 3, successful: 1, failed: 1, skipped: 1 }
+            }
+        },
+        metrics: vec![metric("natural_frequency_hz", 19850.3, "Hz"), metric("stress_safety_factor", 2.82, "")],
+    }
+}
+
+fn fields(json: &str) -> Vec<(String, Value)> {
+    match serde_json::from_str(json).unwrap() {
+        Value::Map(fields) => fields,
+        other => panic!("{other:?} is not an object"),
+    }
+}
+
+fn step_id(word: &str) -> Option<StepId> {
+    dash(word).map(|id| StepId::new(id).unwrap())
+}
+
+/// `-` stands for nothing.
+fn dash(word: &str) -> Option<&str> {
+    (word != "-").then_some(word)
+}
+
+fn from_word<T: serde::de::DeserializeOwned>(word: &str) -> T {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).unwrap()
+}

@@ -1,0 +1,6 @@
+//! Parts of the dialect tests. Knows no socket.
+
+mod arbitrary_text;
+mod fixture;
+mod golden;
+mod transcript;
