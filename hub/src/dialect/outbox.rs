@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use super::{Output, Request, Text};
 
+/// What fits into a close frame beside its code.
+const REASON_MAX: usize = 123;
+
 /// Drained by the shell after each call, so it holds at most what one call makes. Nothing follows a close.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -28,7 +31,12 @@ impl Outbox {
     }
 
     pub(super) fn close(&mut self, code: u16, reason: impl Into<Cow<'static, str>>) {
-        self.push(Output::Close { code, reason: reason.into() });
+        let mut reason = reason.into();
+        if reason.len() > REASON_MAX {
+            let end = (0..=REASON_MAX).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+            reason = Cow::Owned(reason[..end].to_owned());
+        }
+        self.push(Output::Close { code, reason });
         self.closed = true;
     }
 
@@ -60,5 +68,12 @@ mod tests {
         assert_eq!(outbox.next(), Some(Output::Send(Text::from_string("1".to_owned()))));
         assert_eq!(outbox.next(), Some(Output::Close { code: 1000, reason: Cow::Borrowed("done") }));
         assert_eq!(outbox.next(), None);
+    }
+
+    #[test]
+    fn a_reason_fits_into_a_close_frame() {
+        let mut outbox = Outbox::default();
+        outbox.close(1003, "é".repeat(100));
+        assert_eq!(outbox.next(), Some(Output::Close { code: 1003, reason: "é".repeat(61).into() }));
     }
 }

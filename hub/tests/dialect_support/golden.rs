@@ -75,7 +75,7 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (
         Dialect::TestDashboard,
         "event_of_a_program",
-        r#"{"type":"event","event_type":"tool_call","payload":{"tool":"search","arguments":{"query":"test data"}},"sequence":15,"duration_ms":150.5,"test":"read"}"#,
+        r#"{"type":"custom","event_type":"tool_call","payload":{"tool":"search","arguments":{"query":"test data"}},"sequence":15,"duration_ms":150.5,"test":"read"}"#,
         0,
     ),
     (Dialect::TestDashboard, "delta_update", "step read completed 12.5", 1),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub struct Limits {
     /// Progress of an execution is told at most once in this time; the newest is told when it is over.
     pub progress_interval: Duration,
+    /// Progress of a run that is under way is told again after this time without news.
+    pub progress_repeat: Duration,
     pub logs_per_second: usize,
     pub preview_frames_per_second: usize,
     /// Previews at the same time on one socket.
@@ -23,6 +25,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             progress_interval: Duration::from_secs(1),
+            progress_repeat: Duration::from_secs(2),
             logs_per_second: 100,
             preview_frames_per_second: 15,
             previews: 5,

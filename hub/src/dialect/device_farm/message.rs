@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::dialect::{Rendered, rfc3339};
 use crate::event::{
     DeviceEvent, DeviceSnapshot, Event, EventKind, Finished, Frame, Progress, RunEvent, RunEventBody, RunHeader,
-    RunLog, RunSnapshot, RunStatus, StepChange, StepEvent,
+    RunLog, RunStatus, StepChange, StepEvent,
 };
 
 use super::base64;
@@ -139,10 +139,6 @@ fn message_id(event: &RunEvent, part: &str) -> String {
     format!("{}-{}-{part}", event.run.id, event.number)
 }
 
-pub(super) fn initial_progress(snapshot: &RunSnapshot, at: Timestamp) -> Rendered {
-    progress(&snapshot.header, &snapshot.progress, snapshot.status, at)
-}
-
 /// The closing progress of a run that completed: whole, and with its final status.
 pub(super) fn final_progress(run: &RunHeader, status: RunStatus, at: Timestamp) -> Rendered {
     let message = ExecutionProgress {
@@ -156,7 +152,8 @@ pub(super) fn final_progress(run: &RunHeader, status: RunStatus, at: Timestamp) 
     Rendered::new(topic::PROGRESS, &message)
 }
 
-fn progress(run: &RunHeader, progress: &Progress, status: RunStatus, at: Timestamp) -> Rendered {
+/// Progress of a run that is under way.
+pub(super) fn progress(run: &RunHeader, progress: &Progress, status: RunStatus, at: Timestamp) -> Rendered {
     let module = progress.step.as_ref().and_then(|id| run.step(id)).map(|card| card.module.as_str());
     let said = (!progress.message.is_empty()).then_some(progress.message.as_str());
     let message = ExecutionProgress {

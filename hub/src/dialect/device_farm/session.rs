@@ -1,6 +1,7 @@
 //! Manners of the device-farm dialect: initial state, devices, previews, rate limits, acknowledgements. Knows no socket.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rigwire_shared::command::PreviewQuality;
@@ -11,7 +12,9 @@ use crate::dialect::outbox::Outbox;
 use crate::dialect::{
     self, BadReference, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
 };
-use crate::event::{DeviceEvent, DeviceSnapshot, EventKind, RunEvent, RunEventBody, RunSnapshot, RunStatus};
+use crate::event::{
+    DeviceEvent, DeviceSnapshot, EventKind, Progress, RunEvent, RunEventBody, RunHeader, RunSnapshot, RunStatus,
+};
 use crate::fanout::Published;
 
 use super::ack::Acknowledgements;
@@ -71,6 +74,15 @@ struct ProgressRate {
     /// The newest, kept back until the interval is over.
     waiting: Option<Text>,
     complete: bool,
+    /// What to tell again while there is no news; `None` before the initial state and after the end.
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    run: Arc<RunHeader>,
+    status: RunStatus,
+    progress: Progress,
 }
 
 impl Session {
@@ -138,7 +150,10 @@ impl Session {
         }
         self.told = Some(snapshot.last_event);
         self.progress.sent_at = Some(now.instant);
-        self.send(&message::initial_progress(snapshot, now.at), now);
+        self.send(&message::progress(&snapshot.header, &snapshot.progress, snapshot.status, now.at), now);
+        let run = Arc::clone(&snapshot.header);
+        let under_way = UnderWay { run, status: snapshot.status, progress: snapshot.progress.clone() };
+        self.progress.under_way = Some(under_way);
         for device in &snapshot.devices {
             self.watch_for_run(&device.device);
             self.tell_status(device, now);
@@ -273,15 +288,19 @@ impl Session {
                 self.watch_for_run(&bound.device);
             }
         }
+        if let (RunEventBody::Status { status, .. }, Some(under_way)) = (&event.body, &mut self.progress.under_way) {
+            under_way.status = *status;
+        }
         if let RunEventBody::Finished(finished) = &event.body {
             self.progress.waiting = None;
+            self.progress.under_way = None;
             if finished.status == RunStatus::Completed && !self.progress.complete {
                 self.send(&message::final_progress(&event.run, finished.status, now.at), now);
             }
         }
         for message in messages {
             match &event.body {
-                RunEventBody::Progress(progress) => self.send_progress(message, progress.percent >= 100.0, now),
+                RunEventBody::Progress(progress) => self.send_progress(message, progress, now),
                 RunEventBody::Log(line) => self.send_log(message, line.device.as_ref(), now),
                 RunEventBody::Created
                 | RunEventBody::CancelRequested { .. }
@@ -302,9 +321,15 @@ impl Session {
         }
     }
 
-    fn send_progress(&mut self, message: &Rendered, complete: bool, now: Moment) {
+    fn send_progress(&mut self, message: &Rendered, progress: &Progress, now: Moment) {
+        if let Some(under_way) = &mut self.progress.under_way {
+            under_way.progress.clone_from(progress);
+        }
+        let complete = progress.percent >= 100.0;
         if complete || self.progress_due().is_none_or(|due| due <= now.instant) {
-            self.progress = ProgressRate { sent_at: Some(now.instant), waiting: None, complete };
+            self.progress.sent_at = Some(now.instant);
+            self.progress.waiting = None;
+            self.progress.complete = complete;
             self.send(message, now);
         } else if self.progress.waiting.replace(message.text.clone()).is_some() {
             self.held_back += 1;
@@ -313,6 +338,11 @@ impl Session {
 
     fn progress_due(&self) -> Option<Instant> {
         self.progress.sent_at.map(|at| at + self.limits.progress_interval)
+    }
+
+    fn repeat_due(&self) -> Option<Instant> {
+        self.progress.under_way.as_ref()?;
+        self.progress.sent_at.map(|at| at + self.limits.progress_repeat)
     }
 
     fn send_log(&mut self, message: &Rendered, device: Option<&DeviceId>, now: Moment) {
@@ -417,6 +447,12 @@ impl dialect::Session for Session {
         {
             self.progress.sent_at = Some(now.instant);
             self.send_text(text, now);
+        } else if self.repeat_due().is_some_and(|due| due <= now.instant)
+            && let Some(UnderWay { run, status, progress }) = &self.progress.under_way
+        {
+            let message = message::progress(run, progress, *status, now.at);
+            self.progress.sent_at = Some(now.instant);
+            self.send(&message, now);
         }
         for text in self.acknowledgements.due(now.instant) {
             self.outbox.send_text(text);
@@ -431,7 +467,7 @@ impl dialect::Session for Session {
             return None;
         }
         let progress = self.progress_due().filter(|_| self.progress.waiting.is_some());
-        [progress, self.acknowledgements.next_due(), self.inactive_at()].into_iter().flatten().min()
+        [progress, self.repeat_due(), self.acknowledgements.next_due(), self.inactive_at()].into_iter().flatten().min()
     }
 
     fn next_output(&mut self) -> Option<Output> {
