@@ -1,3 +1,6 @@
 //! Instruments played by their own profiles. Shares no reply decoder with the drivers, so that a mistake shows.
 
+pub mod bench;
+pub mod core;
 pub mod fault;
+pub mod pty;
