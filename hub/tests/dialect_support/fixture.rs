@@ -289,10 +289,8 @@ fn finished(status: RunStatus) -> Finished {
 }
 
 fn fields(json: &str) -> Vec<(String, Value)> {
-    match serde_json::from_str(json).unwrap() {
-        Value::Map(fields) => fields,
-        other => panic!("{other:?} is not an object"),
-    }
+    let Value::Map(fields) = serde_json::from_str(json).unwrap() else { panic!("{json} is not an object") };
+    fields
 }
 
 fn step_id(word: &str) -> Option<StepId> {

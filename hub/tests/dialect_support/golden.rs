@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use expect_test::expect_file;
-use rigwire::dialect::Dialect;
+use rigwire::dialect::{Dialect, Output};
 
 use super::fixture::{World, suite};
+use super::transcript::open;
 
 /// Dialect, golden file, event, and which of the event's messages the file holds.
 const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
@@ -92,6 +93,31 @@ const SUITE_MESSAGES: &[(Dialect, &str, &str, usize)] = &[
 const TEST_RUNNING: &str = r#"{"type":"test","test":"test-001","name":"Login Test","number":456,"status":"running","percent":50.0,"current_run":2,"total_runs":5,"success":null,"score":null,"duration_s":null,"message":"Executing step 3 of 6","error":null}"#;
 const TEST_COMPLETED: &str = r#"{"type":"test","test":"test-001","name":"Login Test","number":456,"status":"completed","percent":100.0,"current_run":5,"total_runs":5,"success":true,"score":0.95,"duration_s":12.5,"message":null,"error":null}"#;
 
+/// Dialect, golden file, URL, what the client sends if anything, and which of the answers the file holds.
+const ANSWERS: &[(Dialect, &str, &str, Option<&str>, usize)] = &[
+    (Dialect::AgentEvents, "chat_message", "socket", None, 0),
+    (Dialect::AgentEvents, "pong", "socket", Some(r#"{"type":"PING","payload":{},"id":"ping-123"}"#), 0),
+    (Dialect::AgentEvents, "error", "socket", Some("{"), 0),
+    (Dialect::SolverRuns, "pong", "run 123", Some(r#"{"type":"ping"}"#), 0),
+    (Dialect::TestDashboard, "connected", "client my-client-id", None, 0),
+    (
+        Dialect::TestDashboard,
+        "subscribed",
+        "client my-client-id",
+        Some(r#"{"type":"subscribe","payload":{"topic":"test:progress","filter":{"suite_execution_id":123}}}"#),
+        0,
+    ),
+    (
+        Dialect::TestDashboard,
+        "unsubscribed",
+        "client my-client-id",
+        Some(r#"{"type":"unsubscribe","payload":{"topic":"test:progress"}}"#),
+        0,
+    ),
+    (Dialect::TestDashboard, "pong", "client my-client-id", Some(r#"{"type":"ping","payload":{}}"#), 0),
+    (Dialect::TestDashboard, "error", "client my-client-id", Some(r#"{"type":"dance"}"#), 0),
+];
+
 #[test]
 fn every_message_has_its_published_shape() {
     for (dialect, name, line, index) in MESSAGES {
@@ -104,12 +130,32 @@ fn every_message_has_its_published_shape() {
     }
 }
 
+#[test]
+fn every_answer_has_its_published_shape() {
+    for (dialect, name, url, text, index) in ANSWERS {
+        let world = World::new();
+        let mut session = open(*dialect, url);
+        session.open(world.now());
+        if let Some(text) = text {
+            while session.next_output().is_some() {}
+            session.handle_text(text, world.now());
+        }
+        let outputs: Vec<Output> = std::iter::from_fn(|| session.next_output()).collect();
+        let Some(Output::Send(answer)) = outputs.get(*index) else { panic!("{name}: {outputs:?}") };
+        check_text(*dialect, name, answer.as_str());
+    }
+}
+
 fn check(mut world: World, dialect: Dialect, name: &str, line: &str, index: usize) {
     let messages = dialect.render(&world.event(line));
     let message = messages.get(index).unwrap_or_else(|| panic!("{name}: {line:?} gives {} messages", messages.len()));
-    let text = message.text.as_str().replace('\0', "1");
+    // The place of a client's own number, which its session fills in.
+    check_text(dialect, name, &message.text.as_str().replace('\0', "1"));
+}
+
+fn check_text(dialect: Dialect, name: &str, text: &str) {
     assert!(!text.contains('\n'), "{name} is not on one line");
-    let pretty: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let pretty: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(pretty.is_object(), "{name}: {pretty}");
     expect_file![path(dialect).join(format!("{name}.json"))].assert_eq(&format!("{text}\n"));
 }
@@ -120,8 +166,10 @@ fn every_golden_file_is_rendered_by_a_test() {
         let rendered: BTreeSet<String> = MESSAGES
             .iter()
             .chain(SUITE_MESSAGES)
-            .filter(|(of, ..)| *of == dialect)
-            .map(|(_, name, ..)| format!("{name}.json"))
+            .map(|(of, name, ..)| (of, name))
+            .chain(ANSWERS.iter().map(|(of, name, ..)| (of, name)))
+            .filter(|(of, _)| **of == dialect)
+            .map(|(_, name)| format!("{name}.json"))
             .collect();
         assert_eq!(files(&path(dialect), "json"), rendered, "{}", dialect.as_str());
     }

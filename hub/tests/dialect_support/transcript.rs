@@ -83,7 +83,8 @@ fn replay(dialect: Dialect, text: &str) -> String {
     told
 }
 
-fn open(dialect: Dialect, url: &str) -> Box<dyn Session> {
+/// The session that a URL of the dialect leads to.
+pub(crate) fn open(dialect: Dialect, url: &str) -> Box<dyn Session> {
     let (kind, rest) = url.split_once(' ').unwrap_or((url, ""));
     match (dialect, kind) {
         (Dialect::ProtocolRuns, "run") => Box::new(protocol_runs::session::Session::new(rest.parse())),
