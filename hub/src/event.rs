@@ -164,6 +164,7 @@ pub enum RunEventBody {
     /// The devices that the run now holds, by role, and the fencing number under which it holds them.
     Bound {
         devices: Vec<BoundDevice>,
+        fence: u64,
     },
     Progress(Progress),
     Log(RunLog),

@@ -1,9 +1,14 @@
-//! Events on their way to watchers: each is encoded at most once per dialect, by the first watcher that needs it.
+//! Events on their way to watchers: each is encoded at most once per dialect, by the first watcher that needs it, and waits
+//! in a bounded queue per client.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use crate::dialect::{Dialect, Rendered};
-use crate::event::Event;
+use tokio::sync::Notify;
+
+use crate::dialect::{Dialect, Interest, Rendered, RunReference};
+use crate::event::{Class, DeviceEvent, Event, EventKind};
 
 /// An event and its words in each dialect, made when first asked for and shared from then on.
 #[derive(Debug)]
@@ -20,4 +25,207 @@ impl Published {
     pub fn rendered(&self, dialect: Dialect) -> &[Rendered] {
         self.rendered[dialect.index()].get_or_init(|| dialect.render(&self.event))
     }
+}
+
+/// Events that wait for one client. Past `LIMIT`, the oldest that may be dropped makes room, counted; what may not be
+/// dropped goes on to `HARD_LIMIT`, then the client is closed.
+const LIMIT: usize = 1000;
+const HARD_LIMIT: usize = 2 * LIMIT;
+
+/// One client's queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+    counters: QueueCounters,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    events: VecDeque<Arc<Published>>,
+    /// Dropped since the client was last told.
+    lost: u64,
+    overflowed: bool,
+}
+
+/// The watcher's side of the ledger.
+#[derive(Debug, Default)]
+pub struct QueueCounters {
+    pub received: AtomicU64,
+    pub dropped: AtomicU64,
+    pub coalesced: AtomicU64,
+}
+
+/// What a client's session gets next.
+#[derive(Debug)]
+pub enum Taken {
+    Event {
+        published: Arc<Published>,
+        lost: u64,
+    },
+    Nothing,
+    /// Something that must arrive had no room: the client is too slow.
+    Overflowed,
+}
+
+impl Queue {
+    pub fn push(&self, published: &Arc<Published>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        match waiting.admit(published) {
+            Admitted::Whole => {}
+            Admitted::Replacing => {
+                self.counters.coalesced.fetch_add(1, Ordering::Relaxed);
+            }
+            Admitted::Dropping => {
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    pub fn take(&self) -> Taken {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.overflowed {
+            return Taken::Overflowed;
+        }
+        match waiting.events.pop_front() {
+            Some(published) => Taken::Event { published, lost: std::mem::take(&mut waiting.lost) },
+            None => Taken::Nothing,
+        }
+    }
+
+    /// Returns when something may have arrived since the last `take`. Cancel-safe.
+    pub async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub fn counters(&self) -> &QueueCounters {
+        &self.counters
+    }
+}
+
+enum Admitted {
+    Whole,
+    Replacing,
+    Dropping,
+}
+
+impl Waiting {
+    fn admit(&mut self, published: &Arc<Published>) -> Admitted {
+        let class = published.event.class();
+        if let Class::Latest(_) = class
+            && let Some(older) = self.events.iter().position(|waiting| waiting.event.class() == class)
+        {
+            self.events.remove(older);
+            self.events.push_back(Arc::clone(published));
+            return Admitted::Replacing;
+        }
+        let mut admitted = Admitted::Whole;
+        if self.events.len() >= LIMIT {
+            match self.events.iter().position(|waiting| waiting.event.class() != Class::Keep) {
+                Some(oldest) => {
+                    self.events.remove(oldest);
+                    self.lost += 1;
+                    admitted = Admitted::Dropping;
+                }
+                None if class != Class::Keep => {
+                    self.lost += 1;
+                    return Admitted::Dropping;
+                }
+                None => {}
+            }
+        }
+        if self.events.len() >= HARD_LIMIT {
+            self.overflowed = true;
+            self.events.clear();
+            return Admitted::Dropping;
+        }
+        self.events.push_back(Arc::clone(published));
+        admitted
+    }
+}
+
+/// Who is told of what. Owned by the hub's task, so a watch begins exactly between two events.
+#[derive(Debug, Default)]
+pub struct Registry {
+    watchers: HashMap<Interest, Vec<Weak<Queue>>>,
+}
+
+impl Registry {
+    pub fn watch(&mut self, interest: Interest, queue: &Arc<Queue>) {
+        let watchers = self.watchers.entry(interest).or_default();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        if !watchers.iter().any(|watcher| watcher.as_ptr() == Arc::as_ptr(queue)) {
+            watchers.push(Arc::downgrade(queue));
+        }
+    }
+
+    pub fn unwatch(&mut self, interest: &Interest, queue: &Arc<Queue>) {
+        if let Some(watchers) = self.watchers.get_mut(interest) {
+            watchers.retain(|watcher| watcher.as_ptr() != Arc::as_ptr(queue));
+            if watchers.is_empty() {
+                self.watchers.remove(interest);
+            }
+        }
+    }
+
+    /// Tells everyone who watches what the event is about, each once.
+    pub fn publish(&mut self, published: &Arc<Published>) {
+        let mut told: Vec<*const Queue> = Vec::new();
+        for interest in about(&published.event) {
+            let Some(watchers) = self.watchers.get_mut(&interest) else { continue };
+            watchers.retain(|watcher| {
+                let Some(queue) = watcher.upgrade() else { return false };
+                // A client that watches a run and its device hears of an event that is about both once.
+                if !told.contains(&Arc::as_ptr(&queue)) {
+                    queue.push(published);
+                    if interest != Interest::Everything {
+                        told.push(Arc::as_ptr(&queue));
+                    }
+                }
+                true
+            });
+            if watchers.is_empty() {
+                self.watchers.remove(&interest);
+            }
+        }
+    }
+
+    /// Sockets that watch something.
+    pub fn watchers(&self) -> usize {
+        let mut queues: Vec<*const Queue> =
+            self.watchers.values().flatten().filter(|watcher| watcher.strong_count() > 0).map(Weak::as_ptr).collect();
+        queues.sort_unstable();
+        queues.dedup();
+        queues.len()
+    }
+}
+
+/// The interests that an event concerns.
+fn about(event: &Event) -> Vec<Interest> {
+    let mut interests = Vec::with_capacity(4);
+    match &event.kind {
+        EventKind::Run(run) => {
+            interests.push(Interest::Run(RunReference::Id(run.run.id)));
+        }
+        EventKind::Device(device) => match device {
+            DeviceEvent::State(snapshot) => {
+                interests.push(Interest::Device(snapshot.device.clone()));
+                interests.extend(snapshot.held_by.map(|run| Interest::Run(RunReference::Id(run))));
+            }
+            DeviceEvent::Sample(sample) => interests.push(Interest::Device(sample.device.clone())),
+            DeviceEvent::Frame(frame) => interests.push(Interest::Device(frame.device.clone())),
+            DeviceEvent::Limit(change) => interests.push(Interest::Device(change.device.clone())),
+            DeviceEvent::PreviewUnavailable { device, .. }
+            | DeviceEvent::Interlock { device, .. }
+            | DeviceEvent::Safe { device, .. }
+            | DeviceEvent::Gap { device: Some(device), .. } => interests.push(Interest::Device(device.clone())),
+            DeviceEvent::Gap { device: None, .. } => {}
+        },
+        EventKind::Agent(_) => {}
+    }
+    interests.push(Interest::Everything);
+    interests
 }

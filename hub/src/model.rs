@@ -15,11 +15,14 @@ use crate::dialect::{Interest, RunReference, View};
 use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, RunHeader, RunSnapshot};
 use crate::fanout::Published;
 use crate::fleet::{Agent, Fleet};
+use crate::preview::Previews;
 use crate::procedure::Procedure;
 use crate::run::Run;
 
 mod agents;
 mod runs;
+
+pub use runs::CancelError;
 
 /// Finished runs that stay at hand; older ones are read from the record.
 const FINISHED_KEPT: usize = 256;
@@ -85,6 +88,7 @@ pub struct Model {
     attempts: HashMap<AttemptId, (RunId, usize)>,
     wakes: HashMap<RunId, Timestamp>,
     finished: VecDeque<RunId>,
+    previews: Previews,
     next_sequence: u64,
     next_number: u64,
     new_uuid: Box<dyn FnMut() -> Uuid + Send>,
@@ -102,6 +106,7 @@ impl Model {
             attempts: HashMap::new(),
             wakes: HashMap::new(),
             finished: VecDeque::new(),
+            previews: Previews::default(),
             next_sequence: restored.next_sequence.max(1),
             next_number: restored.next_number.max(1),
             new_uuid,
@@ -187,6 +192,17 @@ impl Model {
                 None => View::UnknownDevice(device.clone()),
             },
             Interest::Everything => View::Everything,
+        }
+    }
+
+    /// A run is watched by its UUID, whichever id a client named.
+    pub fn canonical(&self, interest: &Interest) -> Interest {
+        match interest {
+            Interest::Run(RunReference::Number(number)) => match self.numbers.get(number) {
+                Some(id) => Interest::Run(RunReference::Id(*id)),
+                None => interest.clone(),
+            },
+            Interest::Run(RunReference::Id(_)) | Interest::Device(_) | Interest::Everything => interest.clone(),
         }
     }
 

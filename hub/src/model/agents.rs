@@ -1,7 +1,7 @@
 //! Agents within the model: what they report becomes the fleet's state, run events and acknowledgements.
 
 use rigwire_shared::agent::{AgentState, DeviceState, Inventory, Live};
-use rigwire_shared::command::{Ack, CommandBody};
+use rigwire_shared::command::{Ack, CommandBody, PreviewQuality};
 use rigwire_shared::event::{
     AgentEvent, DeviceChange, EventBody, Log, RunReport, Sample, Started, StepFinished, StepOutcome, code,
 };
@@ -14,6 +14,7 @@ use crate::event::{
     AgentChange, DeviceEvent, DeviceSample, EventKind, Frame, Metric, RunEventBody, RunLog, StepChange,
 };
 use crate::fleet::Arrival;
+use crate::preview::{Change, FRAMES_PER_SECOND, Viewer};
 
 impl Model {
     pub fn agent_state(&mut self, agent: &AgentId, state: &AgentState, now: Timestamp) {
@@ -25,6 +26,7 @@ impl Model {
         }
         if state.online {
             self.ack(agent, true, now);
+            self.resume_previews(agent, now);
             if news.begun {
                 self.send_outstanding(agent, now);
             }
@@ -64,6 +66,55 @@ impl Model {
                 self.publish_unnumbered(now, EventKind::Device(DeviceEvent::PreviewUnavailable { device, cause }));
             }
             Live::Frame { .. } | Live::PreviewUnavailable { .. } => {}
+        }
+    }
+
+    /// Someone wants to see a device. The answer, if there are no frames to come, is an event of the device.
+    pub fn start_preview(&mut self, device: &DeviceId, viewer: Viewer, quality: PreviewQuality, now: Timestamp) {
+        let Change::Start(quality) = self.previews.start(device, viewer, quality) else { return };
+        let cause = match self.fleet.device(device) {
+            None => Some(format!("no agent has a device {device}")),
+            Some(known) if !known.card.state.is_present() => {
+                Some(format!("device {device} is {}: {}", known.card.state, known.card.cause))
+            }
+            Some(_) => None,
+        };
+        match cause {
+            Some(cause) => {
+                let event = DeviceEvent::PreviewUnavailable { device: device.clone(), cause };
+                self.publish_unnumbered(now, EventKind::Device(event));
+            }
+            None => self.send_preview(device, Change::Start(quality), now),
+        }
+    }
+
+    pub fn stop_preview(&mut self, device: &DeviceId, viewer: Viewer, now: Timestamp) {
+        if let Some(change) = self.previews.stop(device, viewer) {
+            self.send_preview(device, change, now);
+        }
+    }
+
+    fn send_preview(&mut self, device: &DeviceId, change: Change, now: Timestamp) {
+        let Some(agent) = self.fleet.device(device).map(|known| known.agent.clone()) else { return };
+        let body = match change {
+            Change::Start(quality) => {
+                CommandBody::StartPreview { device: device.clone(), quality, frames_per_second: FRAMES_PER_SECOND }
+            }
+            Change::Stop => CommandBody::StopPreview { device: device.clone() },
+        };
+        self.send(&agent, body, Timestamp(now.0 + 10_000_000));
+    }
+
+    /// After an agent came back: it no longer knows who was watching.
+    fn resume_previews(&mut self, agent: &AgentId, now: Timestamp) {
+        let wanted: Vec<(DeviceId, PreviewQuality)> = self
+            .previews
+            .wanted()
+            .filter(|(device, _)| self.fleet.device(device).is_some_and(|known| known.agent == *agent))
+            .map(|(device, quality)| (device.clone(), quality))
+            .collect();
+        for (device, quality) in wanted {
+            self.send_preview(&device, Change::Start(quality), now);
         }
     }
 
@@ -132,7 +183,7 @@ impl Model {
                 self.step_change(attempt, StepChange::Running, at, now);
             }
             EventBody::StepProgress { attempt, percent, message } => {
-                let change = StepChange::Progress { percent: f64::from(percent), message };
+                let change = StepChange::Progress { percent: sane(percent), message };
                 self.step_change(attempt, change, at, now);
             }
             EventBody::StepFinished(finished) => self.step_finished(finished, at, now),
@@ -325,7 +376,7 @@ impl Model {
         let step = run.header.steps.get(index).map(|card| card.id.clone());
         let body = match report {
             RunReport::Progress { percent, message, .. } => {
-                let change = StepChange::Progress { percent: f64::from(percent), message: message.unwrap_or_default() };
+                let change = StepChange::Progress { percent: sane(percent), message: message.unwrap_or_default() };
                 run.step_event(index, change)
             }
             RunReport::Metric { name, value, unit } => Some(RunEventBody::Metric(Metric {
@@ -365,4 +416,9 @@ impl Model {
             self.emit(run_id, body, at);
         }
     }
+}
+
+/// A percentage from outside, within its range.
+fn sane(percent: f32) -> f64 {
+    if percent.is_finite() { f64::from(percent.clamp(0.0, 100.0)) } else { 0.0 }
 }

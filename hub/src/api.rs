@@ -1,0 +1,22 @@
+//! The native REST interface, a file per noun.
+
+pub mod agents;
+pub mod devices;
+pub mod health;
+pub mod procedures;
+pub mod reports;
+pub mod runs;
+
+use crate::dialect::RunReference;
+use crate::error::ApiError;
+
+/// A run's id from a URL: UUID or number.
+fn reference(text: &str) -> Result<RunReference, ApiError> {
+    text.parse().map_err(|error| ApiError::bad_request("INVALID_RUN_ID", format!("{error}")))
+}
+
+/// The body as JSON, or what is wrong with it and where.
+fn json_body(body: &[u8]) -> Result<serde_json::Value, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request("INVALID_JSON", format!("the body is not JSON: {error}")))
+}

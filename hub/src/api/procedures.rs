@@ -1,0 +1,52 @@
+//! Procedures by name: list, read, keep, delete.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::procedure::Procedure;
+use crate::procedures::{Format, ProcedureError, Procedures};
+
+/// Runs file work off the async threads.
+async fn with<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Procedures) -> Result<T, ProcedureError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let procedures = Arc::clone(&app.procedures);
+    let done = tokio::task::spawn_blocking(move || work(&procedures)).await;
+    Ok(done.map_err(anyhow::Error::from)??)
+}
+
+pub async fn list(State(app): State<App>) -> Result<Json<serde_json::Value>, ApiError> {
+    let procedures = with(&app, |procedures| Ok(procedures.list()?)).await?;
+    Ok(Json(json!({"procedures": procedures})))
+}
+
+pub async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Procedure>, ApiError> {
+    Ok(Json(with(&app, move |procedures| procedures.get(&name)).await?))
+}
+
+/// The body is TOML, or JSON when the content type says so.
+pub async fn put(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Procedure>, ApiError> {
+    let text = String::from_utf8(body.to_vec())
+        .map_err(|_| ApiError::bad_request("INVALID_PROCEDURE", "the body is not UTF-8 text"))?;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = if content_type.starts_with("application/json") { Format::Json } else { Format::Toml };
+    Ok(Json(with(&app, move |procedures| procedures.put(&name, &text, format)).await?))
+}
+
+pub async fn delete(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    with(&app, move |procedures| procedures.delete(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,264 @@
+//! Runs: start, list, look at, cancel, and read their events.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rigwire_shared::value::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{json_body, reference};
+use crate::app::App;
+use crate::dialect::{Dialect, RunReference};
+use crate::error::ApiError;
+use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot};
+use crate::model::{CancelError, StartRun};
+use crate::procedure::Procedure;
+use crate::procedures::ProcedureError;
+use crate::store::{RunFilter, RunRow};
+
+const LIST_DEFAULT: usize = 50;
+const LIST_MAX: usize = 500;
+const EVENTS_MAX: usize = 5000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    procedure: serde_json::Value,
+    #[serde(default)]
+    params: Option<Value>,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let body = json_body(&body)?;
+    if body.get("external").is_some_and(|external| external != &serde_json::Value::Bool(false)) {
+        let detail = "external runs are not served by this version; start a procedure instead";
+        return Err(ApiError::unprocessable("NOT_SUPPORTED", detail));
+    }
+    let body = match body {
+        serde_json::Value::Object(mut fields) => {
+            fields.remove("external");
+            serde_json::Value::Object(fields)
+        }
+        other => other,
+    };
+    let request: Start = serde_json::from_value(body).map_err(|error| {
+        let detail = format!(
+            "the body is not a request to start a run: {error}; expected {{\"procedure\", \"params\"?, \"name\"?}}"
+        );
+        ApiError::unprocessable("INVALID_REQUEST", detail)
+    })?;
+    let procedure = find(&app, request.procedure).await?;
+    let given = match request.params {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Map(fields)) => fields,
+        Some(_) => {
+            return Err(ApiError::unprocessable("INVALID_PARAMETER", "params is not an object of names and values"));
+        }
+    };
+    let params =
+        procedure.bind_params(&given).map_err(|message| ApiError::unprocessable("INVALID_PARAMETER", message))?;
+    let name = request.name.filter(|name| !name.trim().is_empty());
+    let start = StartRun { procedure: Arc::new(procedure), params, name };
+    let run = app.hub.ask(move |core, now| {
+        let id = core.model.start_run(start, now);
+        core.model.run(RunReference::Id(id))
+    });
+    let run = run.await?.ok_or_else(|| anyhow::anyhow!("the run that was just made is not there"))?;
+    // Answered once the run is in the record: from then on no crash can lose it.
+    app.hub.store().barrier().await?;
+    let body = json!({
+        "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
+        "urls": urls(&headers, &run),
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// A procedure by name, or the one in the request.
+async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiError> {
+    match wanted {
+        serde_json::Value::String(name) => {
+            let procedures = Arc::clone(&app.procedures);
+            let found = tokio::task::spawn_blocking(move || procedures.get(&name)).await;
+            Ok(found.map_err(anyhow::Error::from)??)
+        }
+        serde_json::Value::Object(_) => Procedure::from_json(&wanted, "procedure")
+            .map_err(|invalid| ApiError::unprocessable("INVALID_PROCEDURE", invalid.to_string())),
+        _ => Err(ApiError::unprocessable("INVALID_REQUEST", "procedure is neither a name nor an object")),
+    }
+}
+
+/// Where to watch a run, one entry per dialect, and where its report is.
+fn urls(headers: &HeaderMap, run: &RunSnapshot) -> serde_json::Value {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8000");
+    let id = run.header.id;
+    let mut urls = serde_json::Map::new();
+    for dialect in Dialect::ALL {
+        let path = match dialect {
+            Dialect::ProtocolRuns => format!("/api/v1/ws/execution/{id}"),
+            Dialect::DeviceFarm => format!("/ws/executions/{id}"),
+            Dialect::AgentEvents => "/ws/events".to_owned(),
+            Dialect::SolverRuns => format!("/api/v2/ws/runs/{id}"),
+            Dialect::TestDashboard => "/api/ws/updates".to_owned(),
+        };
+        urls.insert(dialect.as_str().to_owned(), format!("ws://{host}{path}").into());
+    }
+    urls.insert("report".to_owned(), format!("http://{host}/api/v1/reports/{id}?format=json").into());
+    urls.into()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    status: Option<RunStatus>,
+    kind: Option<RunKind>,
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<u64>,
+}
+
+pub async fn list(
+    State(app): State<App>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
+    let limit = query.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
+    let filter = RunFilter { status: query.status, kind: query.kind, before: query.cursor, limit };
+    let mut rows = app.hub.store().runs(filter).await?;
+    // A row in the record is as of its last change of status; what moves is at hand in the model.
+    let ids: Vec<_> = rows.iter().filter(|row| !row.status.is_final()).map(|row| row.id).collect();
+    let moving: Vec<RunRow> = app
+        .hub
+        .ask(move |core, _| {
+            ids.into_iter()
+                .filter_map(|id| core.model.run(RunReference::Id(id)))
+                .map(|run| RunRow::from(&run))
+                .collect()
+        })
+        .await?;
+    for row in &mut rows {
+        if let Some(fresh) = moving.iter().find(|fresh| fresh.id == row.id) {
+            row.clone_from(fresh);
+        }
+    }
+    let next = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();
+    Ok(Json(json!({"runs": rows, "next_cursor": next})))
+}
+
+/// A run at hand or in the record.
+pub(super) async fn snapshot(app: &App, id: &str) -> Result<RunSnapshot, ApiError> {
+    let reference = reference(id)?;
+    if let Some(run) = app.hub.ask(move |core, _| core.model.run(reference)).await? {
+        return Ok(run);
+    }
+    let found = app.hub.store().run(reference).await?;
+    found.ok_or_else(|| ApiError::not_found("UNKNOWN_RUN", format!("there is no run {reference}")))
+}
+
+pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<RunRow>, ApiError> {
+    Ok(Json(RunRow::from(&snapshot(&app, &id).await?)))
+}
+
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let run = snapshot(&app, &id).await?;
+    let id = run.header.id;
+    let outcome = app.hub.ask(move |core, now| core.model.cancel_run(id, "requested by a user", now)).await?;
+    let ended = |status: RunStatus| {
+        ApiError::conflict("RUN_ENDED", format!("run {id} is {} and cannot be cancelled", status.as_str()))
+    };
+    match outcome {
+        Ok(()) => {
+            app.hub.store().barrier().await?;
+            let status = app.hub.ask(move |core, _| core.model.run(RunReference::Id(id)).map(|run| run.status)).await?;
+            let body = json!({"id": id, "status": status.unwrap_or(run.status)});
+            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        }
+        Err(CancelError::Already) => {
+            Err(ApiError::conflict("ALREADY_CANCELLING", format!("run {id} is being cancelled already")))
+        }
+        Err(CancelError::Ended(status)) => Err(ended(status)),
+        Err(CancelError::Unknown) => Err(ended(run.status)),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+pub async fn events(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
+    let run = snapshot(&app, &id).await?;
+    let limit = query.limit.unwrap_or(1000).clamp(1, EVENTS_MAX);
+    let events = app.hub.store().run_events(run.header.id, query.after, limit).await?;
+    let next = events.last().map_or(query.after, |event| event.seq);
+    Ok(Json(json!({"events": events, "next": next})))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct StepRow {
+    id: String,
+    uuid: String,
+    number: u64,
+    module: String,
+    device: Option<String>,
+    status: &'static str,
+    attempt: u32,
+    progress: f64,
+    duration_s: Option<f64>,
+    error: Option<String>,
+    outputs: Value,
+    finally: bool,
+}
+
+pub(super) fn step_rows(run: &RunSnapshot) -> Vec<StepRow> {
+    let row = |step: &StepSnapshot| {
+        let card = run.header.step(&step.step)?;
+        Some(StepRow {
+            id: card.id.as_str().to_owned(),
+            uuid: card.uuid.to_string(),
+            number: card.number,
+            module: card.module.clone(),
+            device: step.device.as_ref().map(|device| device.as_str().to_owned()),
+            status: step.state.as_str(),
+            attempt: step.attempt,
+            progress: step.percent,
+            duration_s: step.duration_s,
+            error: step.error.clone(),
+            outputs: Value::Map(step.outputs.clone()),
+            finally: card.finally,
+        })
+    };
+    run.steps.iter().filter_map(row).collect()
+}
+
+pub async fn steps(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+    let run = snapshot(&app, &id).await?;
+    Ok(Json(json!({"steps": step_rows(&run)})))
+}
+
+impl From<ProcedureError> for ApiError {
+    fn from(error: ProcedureError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ProcedureError::Unknown { .. } => Self::not_found("UNKNOWN_PROCEDURE", detail),
+            ProcedureError::Name { .. } => Self::bad_request("INVALID_PROCEDURE_NAME", detail),
+            ProcedureError::Invalid(_) => Self::unprocessable("INVALID_PROCEDURE", detail),
+            ProcedureError::Other(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What every handler receives.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::hub::Hub;
+use crate::procedures::Procedures;
+
+#[derive(Clone)]
+pub struct App {
+    pub hub: Hub,
+    pub procedures: Arc<Procedures>,
+    /// Cancelled when the hub stops.
+    pub shutdown: CancellationToken,
+    /// Open sockets, waited for when the hub stops.
+    pub sockets: TaskTracker,
+}

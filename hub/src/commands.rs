@@ -1,0 +1,66 @@
+//! The command line: what can be asked for, and the parts that every command shares.
+
+use clap::{Parser, Subcommand};
+
+pub mod serve;
+pub mod up;
+
+#[derive(Debug, Parser)]
+#[command(name = "rigwire", version, about = "Runs plans on a fleet of instruments and phones, and shows them live")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: hub, broker, record and an agent for this host's devices
+    Up(up::Arguments),
+    /// Run the hub; agents on other machines connect to its broker
+    Serve(crate::settings::Options),
+}
+
+/// Log lines go to standard error; standard output is for what was asked for.
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse(format!("{filter},mqtt5=warn,rumqttc=warn"))
+        .map_err(|error| anyhow::anyhow!("log is {filter:?}, expected a level such as info or a filter: {error}"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+}
+
+/// Returns when the process is asked to end.
+async fn stop_signal() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    })
+}
+
+/// Prints a line to standard output. A reader that went away is no reason to stop.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// The URLs that a user needs next.
+fn say_urls(server: &crate::server::Server) {
+    let address = server.address;
+    say(format_args!("dashboard       http://{address}/"));
+    say(format_args!("protocol_runs   ws://{address}/api/v1/ws/execution/{{run}}"));
+    say(format_args!("device_farm     ws://{address}/ws/executions/{{run}}"));
+    say(format_args!("agent_events    ws://{address}/ws/events"));
+    say(format_args!("solver_runs     ws://{address}/api/v2/ws/runs/{{run}}"));
+    say(format_args!("test_dashboard  ws://{address}/api/ws/updates"));
+    say(format_args!("agents connect  {}", server.broker));
+}

@@ -1,0 +1,59 @@
+//! What arrives from the broker, decoded once and put to the model. Garbage is counted and never believed.
+
+use bytes::Bytes;
+use rigwire_shared::agent::{AgentState, Inventory, Live};
+use rigwire_shared::ids::AgentId;
+use rigwire_shared::time::Timestamp;
+use rigwire_shared::topic::{Channel, Topic};
+use rigwire_shared::wire::{self, Batch, WireError};
+
+use crate::model::Model;
+
+#[derive(Debug)]
+pub enum Message {
+    Connected,
+    Disconnected,
+    Published { topic: String, payload: Bytes },
+}
+
+/// A message of an agent, or why it is none.
+enum Decoded {
+    State(AgentState),
+    Inventory(Inventory),
+    Batch(Batch),
+    Live(Live),
+}
+
+pub fn take(model: &mut Model, topic: &str, payload: &[u8], now: Timestamp) {
+    let Some(Topic::Agent(agent, channel)) = Topic::parse(topic) else {
+        tracing::debug!(topic, "message on a topic that is none of ours");
+        return;
+    };
+    // Brokers deliver an empty message when something retained is deleted.
+    if payload.is_empty() {
+        return;
+    }
+    match decode(channel, payload) {
+        Ok(Some(Decoded::State(state))) => model.agent_state(&agent, &state, now),
+        Ok(Some(Decoded::Inventory(inventory))) => model.inventory(&agent, &inventory, now),
+        Ok(Some(Decoded::Batch(batch))) => model.batch(&agent, batch, now),
+        Ok(Some(Decoded::Live(live))) => model.live(&agent, live, now),
+        Ok(None) => {}
+        Err(error) => refuse(model, &agent, channel, error, now),
+    }
+}
+
+fn decode(channel: Channel, payload: &[u8]) -> Result<Option<Decoded>, WireError> {
+    Ok(match channel {
+        Channel::State => Some(Decoded::State(wire::decode(payload)?)),
+        Channel::Inventory => Some(Decoded::Inventory(wire::decode(payload)?)),
+        Channel::Up => Some(Decoded::Batch(wire::decode(payload)?)),
+        Channel::Live => Some(Decoded::Live(wire::decode(payload)?)),
+        Channel::Down | Channel::Ack => None,
+    })
+}
+
+fn refuse(model: &mut Model, agent: &AgentId, channel: Channel, error: WireError, now: Timestamp) {
+    tracing::warn!(%agent, "message on {} refused: {error}", channel.as_str());
+    model.malformed(agent, now);
+}

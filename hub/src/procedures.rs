@@ -1,0 +1,194 @@
+//! Procedures by name: files in the data directory, read when asked for, so that an edited file counts at once.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::procedure::{Invalid, Procedure};
+
+pub struct Procedures {
+    directory: PathBuf,
+}
+
+/// A procedure as lists show it. A broken file is shown with what is wrong, not left out.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<crate::event::RunKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Why a procedure could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcedureError {
+    #[error("there is no procedure {name}; procedures: {known}")]
+    Unknown { name: String, known: String },
+    #[error("{name:?} is not a procedure name, expected 1 to 64 of a-z A-Z 0-9 _ - .")]
+    Name { name: String },
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// How a procedure was written, and is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Toml,
+    Json,
+}
+
+impl Format {
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Toml => "toml",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Procedures {
+    pub fn open(directory: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        Ok(Self { directory })
+    }
+
+    pub fn names(&self) -> anyhow::Result<Vec<String>> {
+        let entries =
+            std::fs::read_dir(&self.directory).with_context(|| format!("reading {}", self.directory.display()))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(|| format!("reading {}", self.directory.display()))?.path();
+            let known = path.extension().is_some_and(|extension| extension == "toml" || extension == "json");
+            if let (true, Some(name)) = (known, path.file_stem().and_then(|name| name.to_str()))
+                && !name.starts_with('.')
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    pub fn list(&self) -> anyhow::Result<Vec<Listed>> {
+        Ok(self
+            .names()?
+            .into_iter()
+            .map(|name| match self.get(&name) {
+                Ok(procedure) => {
+                    Listed { name, description: procedure.description, kind: Some(procedure.kind), error: None }
+                }
+                Err(error) => Listed { name, description: None, kind: None, error: Some(error.to_string()) },
+            })
+            .collect())
+    }
+
+    pub fn get(&self, name: &str) -> Result<Procedure, ProcedureError> {
+        check_name(name)?;
+        for format in [Format::Toml, Format::Json] {
+            let path = self.path(name, format);
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(anyhow::Error::new(error).context(format!("reading {}", path.display())).into());
+                }
+            };
+            let source = format!("{name}.{}", format.extension());
+            let procedure = parse(&text, &source, format)?;
+            return Ok(procedure);
+        }
+        let known = self.names()?.join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        Err(ProcedureError::Unknown { name: name.to_owned(), known })
+    }
+
+    /// Keeps a procedure. Whoever reads meanwhile sees the old file or the new one, never half of it.
+    pub fn put(&self, name: &str, text: &str, format: Format) -> Result<Procedure, ProcedureError> {
+        check_name(name)?;
+        let source = format!("{name}.{}", format.extension());
+        let procedure = parse(text, &source, format)?;
+        if procedure.name != name {
+            return Err(Invalid {
+                source,
+                mistakes: vec![crate::procedure::Mistake {
+                    line: None,
+                    key: "name".to_owned(),
+                    message: format!("is {:?}, expected {name:?} as in the URL", procedure.name),
+                }],
+            }
+            .into());
+        }
+        let path = self.path(name, format);
+        let draft = self.directory.join(format!(".{name}.{}", format.extension()));
+        write_whole(&draft, &path, text)?;
+        let other = match format {
+            Format::Toml => Format::Json,
+            Format::Json => Format::Toml,
+        };
+        remove(&self.path(name, other))?;
+        Ok(procedure)
+    }
+
+    pub fn delete(&self, name: &str) -> Result<(), ProcedureError> {
+        check_name(name)?;
+        let mut removed = false;
+        for format in [Format::Toml, Format::Json] {
+            removed |= remove(&self.path(name, format))?;
+        }
+        if removed {
+            return Ok(());
+        }
+        let known = self.names()?.join(", ");
+        Err(ProcedureError::Unknown { name: name.to_owned(), known })
+    }
+
+    fn path(&self, name: &str, format: Format) -> PathBuf {
+        self.directory.join(format!("{name}.{}", format.extension()))
+    }
+}
+
+fn parse(text: &str, source: &str, format: Format) -> Result<Procedure, Invalid> {
+    match format {
+        Format::Toml => Procedure::from_toml(text, source),
+        Format::Json => {
+            let value = serde_json::from_str(text).map_err(|error| Invalid {
+                source: source.to_owned(),
+                mistakes: vec![crate::procedure::Mistake {
+                    line: Some(error.line()),
+                    key: String::new(),
+                    message: format!("not JSON: {error}"),
+                }],
+            })?;
+            Procedure::from_json(&value, source)
+        }
+    }
+}
+
+/// Names become file names, so nothing but a plain name passes.
+fn check_name(name: &str) -> Result<(), ProcedureError> {
+    let plain = !name.is_empty()
+        && name.len() <= 64
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if plain { Ok(()) } else { Err(ProcedureError::Name { name: name.to_owned() }) }
+}
+
+fn write_whole(draft: &Path, path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(draft, text).with_context(|| format!("writing {}", draft.display()))?;
+    std::fs::rename(draft, path).with_context(|| format!("renaming to {}", path.display()))
+}
+
+fn remove(path: &Path) -> anyhow::Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("removing {}", path.display())),
+    }
+}

@@ -1,0 +1,124 @@
+//! A running hub: every part started in order, and stopped in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::broker::{Broker, Stop};
+use crate::mqtt::{self, Address};
+use crate::procedures::Procedures;
+use crate::settings::{BrokerChoice, Settings};
+use crate::store::{self, Store, Writer};
+use crate::{hub, router};
+
+/// Groups of effects between the record and the connection to the broker. When full, the record waits for the connection,
+/// which is given up when it takes nothing.
+const EFFECTS: usize = 1024;
+
+/// How long sockets may take to close, and the parts behind them to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+
+pub struct Server {
+    pub app: App,
+    pub address: SocketAddr,
+    /// Where agents reach the broker.
+    pub broker: Address,
+    front: CancellationToken,
+    core: CancellationToken,
+    parts: JoinSet<(&'static str, anyhow::Result<()>)>,
+    store: Store,
+    writer: Writer,
+    broker_stop: Option<Stop>,
+}
+
+impl Server {
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let front = CancellationToken::new();
+        let core = CancellationToken::new();
+        let mut parts = JoinSet::new();
+
+        let listener = tokio::net::TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("listening on {} (choose another address with --listen)", settings.listen))?;
+        let address = listener.local_addr().context("reading the address listened on")?;
+
+        let (effects, effects_waiting) = mpsc::channel(EFFECTS);
+        let (store, writer, restored) = store::open(&settings.data, effects)?;
+        let (broker, broker_stop) = match &settings.broker {
+            BrokerChoice::Outside(address) => (address.clone(), None),
+            BrokerChoice::Embedded(address) => {
+                let broker = Broker::bind(*address).await?;
+                let bound = broker.address();
+                let stop = broker.stop_handle();
+                parts.spawn(async move { ("broker", broker.run().await) });
+                (Address::new(bound.ip().to_string(), bound.port()), Some(stop))
+            }
+        };
+
+        let (messages, messages_waiting) = mpsc::channel(hub::MESSAGES);
+        let (hub, owner) = hub::new(restored, store.clone(), messages_waiting);
+        let stop = core.clone();
+        parts.spawn(async move { ("model", owner.run(stop).await) });
+        let (to, stop) = (broker.clone(), core.clone());
+        parts.spawn(
+            async move { ("mqtt", mqtt::run(to, "rigwire-hub".to_owned(), messages, effects_waiting, stop).await) },
+        );
+
+        let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
+        let app = App { hub, procedures, shutdown: front.clone(), sockets: TaskTracker::new() };
+        let (service, stop) = (router::router(app.clone()), front.clone());
+        parts.spawn(async move {
+            let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+            ("http", served.context("serving HTTP"))
+        });
+        Ok(Self { app, address, broker, front, core, parts, store, writer, broker_stop })
+    }
+
+    /// Returns when a part ended that should not have.
+    pub async fn failure(&mut self) -> anyhow::Error {
+        match self.parts.join_next().await {
+            Some(Ok((part, Ok(())))) => anyhow::anyhow!("{part} ended before the hub was stopped"),
+            Some(Ok((part, Err(error)))) => error.context(format!("{part} failed")),
+            Some(Err(error)) => anyhow::Error::new(error).context("a part of the hub panicked"),
+            None => anyhow::anyhow!("the hub has no parts left"),
+        }
+    }
+
+    /// Closes sockets with a reason, then ends what is behind them, and last the record.
+    pub async fn stop(mut self) {
+        self.front.cancel();
+        self.app.sockets.close();
+        if tokio::time::timeout(STOP_TIMEOUT, self.app.sockets.wait()).await.is_err() {
+            tracing::warn!("some sockets did not close in time");
+        }
+        self.core.cancel();
+        if let Some(stop) = &self.broker_stop {
+            stop.stop();
+        }
+        let ended = tokio::time::timeout(STOP_TIMEOUT, async {
+            while let Some(part) = self.parts.join_next().await {
+                match part {
+                    Ok((part, Err(error))) => tracing::warn!("{part} ended badly: {error:#}"),
+                    Ok((_, Ok(()))) => {}
+                    Err(error) => tracing::error!("a part of the hub panicked: {error}"),
+                }
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!("some parts did not end in time");
+            self.parts.shutdown().await;
+        }
+        self.store.stop().await;
+        let writer = self.writer;
+        if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
+            tracing::error!("waiting for the record failed");
+        }
+    }
+}

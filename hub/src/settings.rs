@@ -1,0 +1,164 @@
+//! What the hub is told at its start: option, then variable, then file, then default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::mqtt::Address;
+
+const LISTEN: &str = "127.0.0.1:8000";
+const MQTT_LISTEN: &str = "127.0.0.1:1883";
+const DATA: &str = "./rigwire-data";
+
+/// Options that `up` and `serve` share. Each is also a key of the file, spelled alike, and a variable.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Options {
+    /// Address of the HTTP and WebSocket server [default: 127.0.0.1:8000]
+    #[arg(long, env = "RIGWIRE_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Address of the embedded MQTT broker [default: 127.0.0.1:1883]
+    #[arg(long, env = "RIGWIRE_MQTT_LISTEN", value_name = "ADDRESS", conflicts_with = "mqtt")]
+    pub mqtt_listen: Option<SocketAddr>,
+    /// Use an outside broker instead: mqtt://[user:password@]host:port
+    #[arg(long, env = "RIGWIRE_MQTT", value_name = "URL", hide_env_values = true)]
+    pub mqtt: Option<String>,
+    /// Directory of the record and the procedures [default: ./rigwire-data]
+    #[arg(long, env = "RIGWIRE_DATA", value_name = "DIRECTORY")]
+    pub data: Option<PathBuf>,
+    /// TOML file with the same settings
+    #[arg(long, env = "RIGWIRE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Whether clients need a token. Without one the hub listens on loopback only, unless `none` is said here
+    #[arg(long, env = "RIGWIRE_AUTH", value_name = "MODE")]
+    pub auth: Option<Auth>,
+    /// Level or filter of the log on standard error [default: info]
+    #[arg(long, env = "RIGWIRE_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    None,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    listen: Option<SocketAddr>,
+    mqtt_listen: Option<SocketAddr>,
+    mqtt: Option<String>,
+    data: Option<PathBuf>,
+    auth: Option<Auth>,
+    log: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub broker: BrokerChoice,
+    pub data: PathBuf,
+    pub log: String,
+}
+
+#[derive(Debug, Clone)]
+pub enum BrokerChoice {
+    Embedded(SocketAddr),
+    Outside(Address),
+}
+
+impl Settings {
+    pub fn load(options: Options) -> anyhow::Result<Self> {
+        let file = options.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let listen = options.listen.or(file.listen).map_or_else(|| LISTEN.parse(), Ok)?;
+        if !listen.ip().is_loopback() && options.auth.or(file.auth).is_none() {
+            anyhow::bail!(
+                "listen is {listen}, which others can reach, and clients need no token: \
+                 listen on 127.0.0.1, or say auth none if everyone who reaches it may use the hardware"
+            );
+        }
+        // An option for one kind of broker beats a file's key for the other.
+        let outside = match (options.mqtt, options.mqtt_listen) {
+            (Some(url), _) => Some(url),
+            (None, Some(_)) => None,
+            (None, None) => file.mqtt,
+        };
+        let broker = match outside {
+            Some(url) => {
+                BrokerChoice::Outside(Address::parse(&url).map_err(|error| anyhow::anyhow!("mqtt is {error}"))?)
+            }
+            None => BrokerChoice::Embedded(
+                options.mqtt_listen.or(file.mqtt_listen).map_or_else(|| MQTT_LISTEN.parse(), Ok)?,
+            ),
+        };
+        Ok(Self {
+            listen,
+            broker,
+            data: options.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+            log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    parse(&text, &path.display().to_string())
+}
+
+fn parse(text: &str, source: &str) -> anyhow::Result<File> {
+    toml::from_str(text).map_err(|error| {
+        let line = error
+            .span()
+            .map_or(1, |span| text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1);
+        let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
+        anyhow::anyhow!("{source}:{line}: {message}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(options: Options) -> Result<Settings, String> {
+        Settings::load(options).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn an_option_beats_the_file_and_the_file_beats_the_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hub.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:9000\"\nmqtt = \"mqtt://broker:1884\"\n").unwrap();
+        let options = Options { config: Some(path), ..Options::default() };
+        let settings = load(options.clone()).unwrap();
+        assert_eq!(settings.listen.port(), 9000);
+        assert!(matches!(&settings.broker, BrokerChoice::Outside(address) if address.port == 1884));
+        let settings = load(Options {
+            listen: Some("127.0.0.1:9001".parse().unwrap()),
+            mqtt_listen: Some("127.0.0.1:1900".parse().unwrap()),
+            ..options
+        })
+        .unwrap();
+        assert_eq!(settings.listen.port(), 9001);
+        assert!(matches!(settings.broker, BrokerChoice::Embedded(address) if address.port() == 1900));
+        assert_eq!(settings.data, PathBuf::from(DATA));
+    }
+
+    #[test]
+    fn a_broken_file_names_line_and_key() {
+        let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `log`"
+        );
+    }
+
+    #[test]
+    fn an_open_door_must_be_asked_for() {
+        let open = Options { listen: Some("0.0.0.0:8000".parse().unwrap()), ..Options::default() };
+        assert!(load(open.clone()).unwrap_err().starts_with("listen is 0.0.0.0:8000, which others can reach"));
+        assert!(load(Options { auth: Some(Auth::None), ..open }).is_ok());
+    }
+}

@@ -1,0 +1,249 @@
+//! The record: what survives a restart. One thread writes in groups; effects that depend on a record are let go only after
+//! the commit that holds it. SQLite in the data directory; the only file family that names rusqlite.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::event::RunSnapshot;
+use crate::fanout::Published;
+use crate::model::{Effect, Output, Record, Restored};
+
+mod read;
+mod schema;
+mod write;
+
+pub use read::{EventRow, RunFilter, RunRow};
+
+/// Jobs that wait for the writer. When full, the hub's owner waits and with it everything that it would take in.
+const QUEUE: usize = 4096;
+
+/// A group is committed at the latest when it holds so many records or is so old.
+const GROUP_RECORDS: usize = 5000;
+const GROUP_AGE: Duration = Duration::from_millis(50);
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the writer does, in order.
+enum Job {
+    Write {
+        records: Vec<Written>,
+        effects: Vec<Effect>,
+    },
+    /// Answered once everything before it is durable.
+    Barrier(oneshot::Sender<()>),
+    /// The last job: the thread ends after it.
+    Stop,
+}
+
+enum Written {
+    Event(Arc<Published>),
+    Record(Record),
+}
+
+/// The hub's end of the record. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+/// The writer's thread, and the lock that keeps a second hub out of the directory.
+pub struct Writer {
+    thread: std::thread::JoinHandle<()>,
+    _lock: std::fs::File,
+}
+
+impl Writer {
+    /// Waits for the last commit, after `Store::stop`.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the store's thread panicked");
+        }
+    }
+}
+
+/// Opens or creates the record. `effects` receives, group by group, what may happen now that its records are durable.
+pub fn open(directory: &Path, effects: mpsc::Sender<Vec<Effect>>) -> anyhow::Result<(Store, Writer, Restored)> {
+    std::fs::create_dir_all(directory).with_context(|| format!("creating data directory {}", directory.display()))?;
+    let lock = lock(directory)?;
+    let path = directory.join("rigwire.db");
+    let mut connection = Connection::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    schema::prepare(&mut connection).with_context(|| format!("preparing {}", path.display()))?;
+    let restored = read::restore(&connection).with_context(|| format!("reading {}", path.display()))?;
+    let reader = open_reader(&path)?;
+    let (jobs, queue) = mpsc::channel(QUEUE);
+    let thread = std::thread::Builder::new()
+        .name("store".to_owned())
+        .spawn(move || write_all(&mut connection, queue, &effects))
+        .context("starting the store's thread")?;
+    Ok((Store { jobs, reader: Arc::new(Mutex::new(reader)) }, Writer { thread, _lock: lock }, restored))
+}
+
+fn open_reader(path: &PathBuf) -> anyhow::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader =
+        Connection::open_with_flags(path, flags).with_context(|| format!("opening {} to read", path.display()))?;
+    reader.busy_timeout(Duration::from_secs(5)).context("setting the reader's timeout")?;
+    Ok(reader)
+}
+
+fn lock(directory: &Path) -> anyhow::Result<std::fs::File> {
+    let path = directory.join("lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            anyhow::bail!("data directory {} is in use by another hub", directory.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+impl Store {
+    /// Hands over outputs in order. Fails only when the writer is gone.
+    pub async fn write(&self, outputs: Vec<Output>) -> anyhow::Result<()> {
+        let mut records = Vec::new();
+        let mut effects = Vec::new();
+        for output in outputs {
+            match output {
+                // Numbered events are recorded; frames and samples have no number.
+                Output::Event(published) if published.event.sequence > 0 => {
+                    // A record after an effect belongs to a later job, so that no effect waits for what follows it.
+                    self.flush_if_mixed(&mut records, &mut effects).await?;
+                    records.push(Written::Event(published));
+                }
+                Output::Event(_) => {}
+                Output::Record(record) => {
+                    self.flush_if_mixed(&mut records, &mut effects).await?;
+                    records.push(Written::Record(record));
+                }
+                Output::Effect(effect) => effects.push(effect),
+            }
+        }
+        if records.is_empty() && effects.is_empty() {
+            return Ok(());
+        }
+        self.send(Job::Write { records, effects }).await
+    }
+
+    async fn flush_if_mixed(&self, records: &mut Vec<Written>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        self.send(Job::Write { records: std::mem::take(records), effects: std::mem::take(effects) }).await
+    }
+
+    async fn send(&self, job: Job) -> anyhow::Result<()> {
+        self.jobs.send(job).await.map_err(|_| anyhow::anyhow!("the store has stopped"))
+    }
+
+    /// Returns once everything written before is durable.
+    pub async fn barrier(&self) -> anyhow::Result<()> {
+        let (done, wait) = oneshot::channel();
+        self.send(Job::Barrier(done)).await?;
+        wait.await.context("the store stopped before the record was durable")
+    }
+
+    /// Ends the writer once everything written before is durable.
+    pub async fn stop(&self) {
+        if self.send(Job::Stop).await.is_err() {
+            tracing::debug!("the store has stopped already");
+        }
+    }
+
+    /// Runs a query on the reader's connection, off the async threads.
+    async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let reader = Arc::clone(&self.reader);
+        tokio::task::spawn_blocking(move || query(&reader.lock().unwrap_or_else(PoisonError::into_inner)))
+            .await
+            .context("a query of the record panicked")?
+    }
+
+    pub async fn runs(&self, filter: RunFilter) -> anyhow::Result<Vec<RunRow>> {
+        self.barrier().await?;
+        self.query(move |connection| read::runs(connection, &filter)).await
+    }
+
+    /// A run from the record, with its state as its events add up to it.
+    pub async fn run(&self, reference: crate::dialect::RunReference) -> anyhow::Result<Option<RunSnapshot>> {
+        self.query(move |connection| read::run(connection, reference)).await
+    }
+
+    pub async fn run_events(
+        &self,
+        run: rigwire_shared::ids::RunId,
+        after: u64,
+        limit: usize,
+    ) -> anyhow::Result<Vec<EventRow>> {
+        self.barrier().await?;
+        self.query(move |connection| read::run_events(connection, run, after, limit)).await
+    }
+}
+
+/// The writer's thread: takes jobs until the hub drops its ends, committing in groups.
+fn write_all(connection: &mut Connection, mut jobs: mpsc::Receiver<Job>, effects: &mpsc::Sender<Vec<Effect>>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let began = Instant::now();
+        let mut group = vec![first];
+        let mut records = count(&group[0]);
+        while records < GROUP_RECORDS && began.elapsed() < GROUP_AGE {
+            let Ok(next) = jobs.try_recv() else { break };
+            records += count(&next);
+            group.push(next);
+        }
+        // A full disk is mended by someone; until then nothing that waits here is lost, acknowledged or acted on.
+        while let Err(error) = commit(connection, &group) {
+            tracing::error!("the record cannot be written, trying again in {RETRY_AFTER:?}: {error:#}");
+            std::thread::sleep(RETRY_AFTER);
+        }
+        let mut free = Vec::new();
+        let mut last = false;
+        for job in group {
+            match job {
+                Job::Write { effects, .. } => free.extend(effects),
+                // Whoever waits may have given up.
+                Job::Barrier(done) => drop(done.send(())),
+                Job::Stop => last = true,
+            }
+        }
+        if !free.is_empty() && effects.blocking_send(free).is_err() {
+            tracing::debug!("nobody carries out effects any more");
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+fn count(job: &Job) -> usize {
+    match job {
+        Job::Write { records, .. } => records.len(),
+        Job::Barrier(_) | Job::Stop => 0,
+    }
+}
+
+fn commit(connection: &mut Connection, group: &[Job]) -> anyhow::Result<()> {
+    if group.iter().all(|job| count(job) == 0) {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    for job in group {
+        let Job::Write { records, .. } = job else { continue };
+        for written in records {
+            match written {
+                Written::Event(published) => write::event(&transaction, &published.event)?,
+                Written::Record(record) => write::record(&transaction, record)?,
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! One socket: bytes to and from a dialect's session. Shared by all dialects; knows none of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use futures_util::{SinkExt, StreamExt};
+use rigwire_shared::ids::DeviceId;
+use rigwire_shared::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::dialect::{Moment, Output, Request, Session, Text};
+use crate::fanout::{Queue, Taken};
+use crate::hub::{Hub, Stopping};
+use crate::preview::Viewer;
+
+/// tungstenite clears its whole read buffer at every wake; its default of 128 KiB costs more than everything else together.
+const READ_BUFFER: usize = 2 * 1024;
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Largest message that a client may send.
+const MESSAGE_MAX: usize = 1024 * 1024;
+
+/// Events written before a flush, when so many wait.
+const BATCH: usize = 256;
+
+/// A client that takes nothing for so long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A ping goes out when so long nothing came; twice that without a sign of life ends the connection.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// How long the far end may take to answer a close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const GOING_AWAY: u16 = 1001;
+const UNSUPPORTED: u16 = 1003;
+const TOO_BIG: u16 = 1009;
+const TRY_AGAIN_LATER: u16 = 1013;
+
+/// Names sockets for as long as the hub runs.
+static NEXT_VIEWER: AtomicU64 = AtomicU64::new(1);
+
+pub fn upgrade(upgrade: WebSocketUpgrade, app: &App, session: impl Session + 'static) -> Response {
+    let hub = app.hub.clone();
+    let shutdown = app.shutdown.clone();
+    let tracker = app.sockets.clone();
+    upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER).max_message_size(MESSAGE_MAX).on_upgrade(
+        move |socket| {
+            tracker.track_future(async move {
+                let mut connection = Connection {
+                    socket,
+                    session,
+                    hub,
+                    viewer: Viewer(NEXT_VIEWER.fetch_add(1, Ordering::Relaxed)),
+                    previews: BTreeSet::new(),
+                    queue: Arc::new(Queue::default()),
+                    unflushed: false,
+                };
+                let ended = connection.serve(&shutdown).await;
+                connection.finish(ended).await;
+            })
+        },
+    )
+}
+
+struct Connection<S> {
+    socket: WebSocket,
+    session: S,
+    hub: Hub,
+    viewer: Viewer,
+    /// Previews that this socket started and has not stopped.
+    previews: BTreeSet<DeviceId>,
+    queue: Arc<Queue>,
+    unflushed: bool,
+}
+
+/// Why a connection is over.
+enum Ended {
+    /// We close it, with a code.
+    Closing { code: u16, reason: Utf8Bytes },
+    /// The far end closed it, or it broke.
+    Gone,
+}
+
+fn closing(code: u16, reason: &'static str) -> Ended {
+    Ended::Closing { code, reason: Utf8Bytes::from_static(reason) }
+}
+
+fn moment() -> Moment {
+    Moment { instant: Instant::now(), at: Timestamp::now() }
+}
+
+impl<S: Session> Connection<S> {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Ended {
+        self.session.open(moment());
+        if let Err(ended) = self.carry_out().await {
+            return ended;
+        }
+        let mut heard = Instant::now();
+        let mut pinged = false;
+        loop {
+            if let Err(ended) = self.flush().await {
+                return ended;
+            }
+            let silence = if pinged { heard + 2 * PING_AFTER } else { heard + PING_AFTER };
+            let deadline = self.session.poll_timeout().map_or(silence, |timeout| timeout.min(silence));
+            let step = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return closing(GOING_AWAY, "the hub is stopping"),
+                received = self.socket.next() => {
+                    heard = Instant::now();
+                    pinged = false;
+                    self.receive(received).await
+                }
+                () = self.queue.arrival() => self.deliver().await,
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    if deadline < silence {
+                        self.session.handle_timeout(moment());
+                        self.carry_out().await
+                    } else if pinged {
+                        Err(Ended::Gone)
+                    } else {
+                        pinged = true;
+                        self.write(Message::Ping(bytes::Bytes::new())).await
+                    }
+                }
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    async fn receive(&mut self, received: Option<Result<Message, axum::Error>>) -> Result<(), Ended> {
+        match received {
+            Some(Ok(Message::Text(text))) => {
+                self.session.handle_text(&text, moment());
+                self.carry_out().await
+            }
+            Some(Ok(Message::Binary(_))) => Err(closing(UNSUPPORTED, "expected text messages")),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) | None => Err(Ended::Gone),
+            Some(Err(error)) if error.to_string().contains("too long") => {
+                Err(closing(TOO_BIG, "message longer than 1 MiB"))
+            }
+            Some(Err(error)) => {
+                tracing::debug!("socket broke: {error}");
+                Err(Ended::Gone)
+            }
+        }
+    }
+
+    /// Passes waiting events to the session, a batch at a time so that the client's own messages are heard in between.
+    async fn deliver(&mut self) -> Result<(), Ended> {
+        let mut delivered = 0;
+        loop {
+            match self.queue.take() {
+                Taken::Event { published, lost } => {
+                    let now = moment();
+                    if lost > 0 {
+                        self.session.note_lost(lost);
+                    }
+                    self.session.handle_event(&published, now);
+                    self.carry_out().await?;
+                }
+                Taken::Nothing => return Ok(()),
+                Taken::Overflowed => return Err(closing(TRY_AGAIN_LATER, "too slow for messages that must arrive")),
+            }
+            delivered += 1;
+            if delivered % BATCH == 0 {
+                self.flush().await?;
+            }
+        }
+    }
+
+    async fn carry_out(&mut self) -> Result<(), Ended> {
+        while let Some(output) = self.session.next_output() {
+            match output {
+                Output::Send(text) => self.write(message(&text)).await?,
+                Output::Do(Request::Watch(interest)) => {
+                    let view = self.hub.watch(interest, &self.queue).await;
+                    let view = view.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
+                    self.session.handle_view(view, moment());
+                }
+                Output::Do(Request::Unwatch(interest)) => {
+                    let done = self.hub.unwatch(interest, &self.queue).await;
+                    done.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
+                }
+                Output::Do(Request::StartPreview { device, quality }) => {
+                    self.previews.insert(device.clone());
+                    let viewer = self.viewer;
+                    let asked =
+                        self.hub.ask(move |core, now| core.model.start_preview(&device, viewer, quality, now)).await;
+                    asked.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
+                }
+                Output::Do(Request::StopPreview { device }) => {
+                    self.previews.remove(&device);
+                    let stopped = stop_preview(&self.hub, self.viewer, device).await;
+                    stopped.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
+                }
+                Output::Close { code, reason } => {
+                    return Err(Ended::Closing { code, reason: Utf8Bytes::from(reason.into_owned()) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), Ended> {
+        self.unflushed = true;
+        bounded(self.socket.feed(message)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        if !std::mem::take(&mut self.unflushed) {
+            return Ok(());
+        }
+        bounded(SinkExt::<Message>::flush(&mut self.socket)).await
+    }
+
+    async fn finish(mut self, ended: Ended) {
+        for device in std::mem::take(&mut self.previews) {
+            if stop_preview(&self.hub, self.viewer, device).await.is_err() {
+                break;
+            }
+        }
+        let Ended::Closing { code, reason } = ended else { return };
+        let close = async {
+            self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await?;
+            // What the client still sends is read to its own close, so that ours is not lost in a reset.
+            while let Some(Ok(received)) = self.socket.next().await {
+                if matches!(received, Message::Close(_)) {
+                    break;
+                }
+            }
+            Ok::<(), axum::Error>(())
+        };
+        match tokio::time::timeout(CLOSE_TIMEOUT, close).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("socket broke while closing: {error}"),
+            Err(_) => tracing::debug!("client did not answer the close"),
+        }
+    }
+}
+
+async fn stop_preview(hub: &Hub, viewer: Viewer, device: DeviceId) -> Result<(), Stopping> {
+    hub.ask(move |core, now| core.model.stop_preview(&device, viewer, now)).await
+}
+
+async fn bounded(write: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Ended> {
+    match tokio::time::timeout(SEND_TIMEOUT, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Ended::Gone),
+    }
+}
+
+fn message(text: &Text) -> Message {
+    Message::Text(Utf8Bytes::try_from(text.bytes()).unwrap_or_default())
+}
