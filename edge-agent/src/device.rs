@@ -1,5 +1,6 @@
 //! One task per device: connect, identify, read, perform steps, make safe, reconnect. Knows no port and no network.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rigwire_shared::agent::{ActionCard, DeviceCard, DeviceKind, DeviceState, Identity, ReadingCard};
@@ -160,6 +161,8 @@ struct Device {
     lifecycle: Lifecycle,
     lease: Lease,
     step: Option<ActiveStep>,
+    /// Came while a transaction was under way that they do not interrupt.
+    deferred: VecDeque<Order>,
     polling: Polling,
     /// The loss of the hub was answered with the safe state already.
     hub_loss_handled: bool,
@@ -179,6 +182,7 @@ pub(crate) async fn run<O: Opener>(task: DeviceTask<O>) -> anyhow::Result<()> {
         lifecycle: Lifecycle::new(),
         lease: Lease::default(),
         step: None,
+        deferred: VecDeque::new(),
         polling: Polling::default(),
         hub_loss_handled: false,
         reopen_after_silences: opener.reopen_after_silences(),
@@ -261,6 +265,9 @@ impl Device {
 
     /// Waits without a usable device: orders are answered, and `sooner` ends the wait when it is asked for.
     async fn wait(&mut self, after: Duration, sooner: impl Future<Output = ()> + Send, use_sooner: bool) -> End {
+        while let Some(order) = self.deferred.pop_front() {
+            self.refuse(order).await;
+        }
         let until = Instant::now() + after;
         tokio::pin!(sooner);
         loop {
@@ -303,3 +310,6 @@ fn look(end: End) -> End {
         End::Stop => End::Stop,
     }
 }
+
+#[cfg(test)]
+mod tests;

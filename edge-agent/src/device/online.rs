@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::lifecycle::Happening;
 use super::{Device, End, Order};
 use crate::driver::{Driver, DriverError};
-use crate::step::Work;
+use crate::step::{ActiveStep, Work};
 
 /// So many silences in a row, and the last values are no longer believed.
 const SILENCES_UNTIL_STALE: u32 = 3;
@@ -22,6 +22,17 @@ const STOP_SAFE: Duration = Duration::from_millis(800);
 const STOP_RELEASE: Duration = Duration::from_millis(200);
 /// Progress is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// How a transaction of a step went.
+enum Went<T> {
+    Through(Result<T, DriverError>),
+    /// The hub wants the step to end; the transaction was given up.
+    Interrupted(Order),
+    TimedOut,
+}
+
+/// Orders that may wait for the end of a transaction. When there are as many, the channel keeps the others.
+const DEFERRED_MAX: usize = 32;
 
 /// Between periodic readings.
 #[derive(Debug, Default)]
@@ -47,6 +58,10 @@ impl Device {
     pub(super) async fn online<D: Driver>(&mut self, driver: &mut D) -> End {
         self.polling = Polling::default();
         let end = loop {
+            if let Some(order) = self.deferred.pop_front() {
+                self.order(driver, order).await;
+                continue;
+            }
             let wake = self.next_wake(driver);
             let happened = tokio::select! {
                 biased;
@@ -193,41 +208,37 @@ impl Device {
     async fn work<D: Driver>(&mut self, driver: &mut D) -> Result<(), DriverError> {
         let Some(mut step) = self.step.take() else { return Ok(()) };
         let outcome = match step.work() {
-            Work::Read(reading) => {
-                let result = self.bounded(driver.read(&reading)).await;
-                match result {
-                    Ok(mut samples) => {
-                        self.answered().await;
-                        samples.iter_mut().for_each(|sample| sample.attempt = Some(step.attempt));
-                        let outcome = step.took(&Ok(samples.clone()));
-                        self.events.samples(&self.settings.id, samples);
-                        outcome
+            Work::Read(reading) => match self.transaction(&step, driver.read(&reading)).await {
+                Went::Through(result) => {
+                    let lost = matches!(result, Err(DriverError::Disconnected(_)));
+                    let outcome = self.take_reading(&mut step, &reading, &result).await;
+                    if let (true, Err(error)) = (lost, result) {
+                        self.step = Some(step);
+                        return Err(error);
                     }
-                    Err(error) => {
-                        if matches!(error, DriverError::Silent(_) | DriverError::Garbled(_)) {
-                            let mut missed = self.without_value(&reading, Quality::NoData);
-                            missed.iter_mut().for_each(|sample| sample.attempt = Some(step.attempt));
-                            step.missed(&missed);
-                            self.events.samples(&self.settings.id, missed);
-                        }
-                        let outcome = step.took(&Err(error.clone()));
-                        if let DriverError::Disconnected(_) = error {
-                            self.step = Some(step);
-                            return Err(error);
-                        }
-                        outcome
-                    }
+                    outcome
                 }
-            }
-            Work::Perform(action, with) => {
-                let result = self.bounded(driver.perform(&action, &with)).await;
-                if let Err(error @ DriverError::Disconnected(_)) = result {
+                Went::Interrupted(order) => return self.interrupted(driver, step, order).await,
+                Went::TimedOut => {
+                    self.step = Some(step);
+                    return Ok(());
+                }
+            },
+            Work::Perform(action, with) => match self.transaction(&step, driver.perform(&action, &with)).await {
+                Went::Through(Err(error @ DriverError::Disconnected(_))) => {
                     self.step = Some(step);
                     return Err(error);
                 }
-                self.tell_instrument_errors(driver).await;
-                Some(step.performed(result))
-            }
+                Went::Through(result) => {
+                    self.tell_instrument_errors(driver).await;
+                    Some(step.performed(result))
+                }
+                Went::Interrupted(order) => return self.interrupted(driver, step, order).await,
+                Went::TimedOut => {
+                    self.step = Some(step);
+                    return Ok(());
+                }
+            },
             Work::MakeSafe => {
                 let outcome = self.make_safe(driver, "asked for by a step").await;
                 Some(step.made_safe(&outcome))
@@ -243,7 +254,76 @@ impl Device {
         Ok(())
     }
 
-    async fn tell_progress(&mut self, step: &crate::step::ActiveStep) {
+    async fn take_reading(
+        &mut self,
+        step: &mut ActiveStep,
+        reading: &str,
+        result: &Result<Vec<Sample>, DriverError>,
+    ) -> Option<StepOutcome> {
+        let mut samples = match result {
+            Ok(samples) => {
+                self.answered().await;
+                samples.clone()
+            }
+            Err(DriverError::Silent(_) | DriverError::Garbled(_)) => {
+                let missed = self.without_value(reading, Quality::NoData);
+                step.missed(&missed);
+                missed
+            }
+            Err(
+                DriverError::Disconnected(_)
+                | DriverError::WrongDevice(_)
+                | DriverError::Invalid(_)
+                | DriverError::Refused(_),
+            ) => Vec::new(),
+        };
+        samples.iter_mut().for_each(|sample| sample.attempt = Some(step.attempt));
+        self.events.samples(&self.settings.id, samples);
+        step.took(result)
+    }
+
+    async fn interrupted<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        step: ActiveStep,
+        order: Order,
+    ) -> Result<(), DriverError> {
+        self.step = Some(step);
+        self.order(driver, order).await;
+        Ok(())
+    }
+
+    /// Runs one transaction of the step unless its time is over or the hub wants it to end.
+    async fn transaction<T>(
+        &mut self,
+        step: &ActiveStep,
+        transaction: impl Future<Output = Result<T, DriverError>> + Send,
+    ) -> Went<T> {
+        let deadline = Instant::from_std(step.deadline());
+        tokio::pin!(transaction);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut transaction => return Went::Through(result),
+                order = self.orders.recv(), if self.deferred.len() < DEFERRED_MAX => match order {
+                    Some(order @ Order::MakeSafe { .. }) => return Went::Interrupted(order),
+                    Some(order @ Order::Cancel { attempt, .. }) if attempt == step.attempt => {
+                        return Went::Interrupted(order);
+                    }
+                    Some(order) => self.deferred.push_back(order),
+                    // The dispatcher ends only at shutdown.
+                    None => return Went::Through((&mut transaction).await),
+                },
+                () = tokio::time::sleep_until(deadline) => return Went::TimedOut,
+                () = stopped(&self.shutdown, STOP_TRANSACTION) => {
+                    let cause = "the agent stopped before the device answered".to_owned();
+                    return Went::Through(Err(DriverError::Silent(cause)));
+                }
+            }
+        }
+    }
+
+    async fn tell_progress(&mut self, step: &ActiveStep) {
         let now = Instant::now();
         if self.polling.progress_told.is_some_and(|told| now < told + PROGRESS_EVERY) {
             return;
@@ -293,7 +373,7 @@ impl Device {
     /// The connection ended: the step fails, and what may follow depends on why.
     async fn ended(&mut self, error: &DriverError) -> End {
         if let Some(step) = self.step.take() {
-            self.finish(&step, step.disconnected(&error.to_string())).await;
+            self.conclude(&step, step.disconnected(&error.to_string())).await;
         }
         match error {
             DriverError::WrongDevice(cause) => super::look(self.retry(Happening::WrongDevice(cause.clone())).await),
@@ -311,7 +391,7 @@ impl Device {
         let wanted = policy.on_shutdown || (step.is_some() && policy.on_abort);
         let safe = if wanted { Some(self.make_safe(driver, "the agent stops").await) } else { None };
         if let Some(step) = step {
-            self.finish(&step, StepOutcome::Cancelled { safe }).await;
+            self.conclude(&step, StepOutcome::Cancelled { safe }).await;
         }
         if tokio::time::timeout(STOP_RELEASE, driver.release()).await.is_err() {
             tracing::debug!(device = %self.settings.id, "the device was not released in time");

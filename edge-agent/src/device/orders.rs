@@ -91,15 +91,20 @@ impl Device {
         self.step = Some(ActiveStep::new(attempt, run, device, plan, timeout, Instant::now().into_std()));
     }
 
-    /// Tells how a step ended. The device must not be touched for it any more.
+    /// Tells how a step ended, and that the device is free again.
     pub(super) async fn finish(&mut self, step: &ActiveStep, outcome: StepOutcome) {
+        self.conclude(step, outcome).await;
+        if self.lifecycle.state() == DeviceState::Busy {
+            self.happen(Happening::StepEnded).await;
+        }
+    }
+
+    /// Tells how a step ended on a device that is no longer there.
+    pub(super) async fn conclude(&mut self, step: &ActiveStep, outcome: StepOutcome) {
         let elapsed = step.elapsed(Instant::now().into_std());
         let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         let finished = StepFinished { attempt: step.attempt, run: step.run, outcome, duration_us };
         self.events.send(EventBody::StepFinished(finished)).await;
-        if self.lifecycle.state() == DeviceState::Busy {
-            self.happen(Happening::StepEnded).await;
-        }
     }
 
     async fn fail(&mut self, run: RunId, attempt: AttemptId, error: StepError) {
