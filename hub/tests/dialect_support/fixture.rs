@@ -53,6 +53,15 @@ impl World {
         Event { sequence: self.number, at: self.now().at, kind }
     }
 
+    /// The same with a number that was given out already.
+    pub(crate) fn old_event(&mut self, line: &str) -> Event {
+        let number = self.number;
+        self.number = number.saturating_sub(1);
+        let event = self.event(line);
+        self.number = number;
+        event
+    }
+
     fn run_event(&mut self, line: &str) -> RunEvent {
         self.number += 1;
         let run = Arc::clone(&self.run);

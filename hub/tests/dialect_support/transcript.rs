@@ -4,7 +4,9 @@
 //! * run 550e8400-…      the socket opens; what its URL says
 //! = run running         the hub answers a watch (see `World::view`)
 //! > {"type":"ping"}     the client sends
+//! suite                 the run is a suite that announced its tests
 //! ! step read running   something happens (see `World::event`); `!100` a hundred times
+//! old step read running the same, with a number that the last view included
 //! @ +30s                time passes; whatever is due happens on the way
 //! lost 3                so many events were dropped on the way to this client
 //! < {"type":"pong"}     the session sends (expected; `x3` at the end: three times)
@@ -13,6 +15,7 @@
 //! ```
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect_file;
@@ -21,7 +24,7 @@ use rigwire::dialect::{
 };
 use rigwire::fanout::Published;
 
-use super::fixture::World;
+use super::fixture::{World, suite};
 use super::golden::{files, path};
 
 #[test]
@@ -105,6 +108,8 @@ fn play(session: &mut dyn Session, world: &mut World, mark: &str, rest: &str, ou
     match mark {
         "=" => session.handle_view(world.view(rest), world.now()),
         ">" => session.handle_text(rest, world.now()),
+        "suite" => world.run = Arc::new(suite()),
+        "old" => session.handle_event(&Published::new(world.old_event(rest)), world.now()),
         "lost" => session.note_lost(rest.parse().unwrap()),
         "@" => {
             let until = world.now().instant + duration(rest);

@@ -141,6 +141,11 @@ impl Session {
         }
     }
 
+    /// The sweep only matters once the client has to go: no other socket needs a timer.
+    fn sweep_due(&self) -> Option<Instant> {
+        self.next_sweep.filter(|_| self.errors > self.limits.errors)
+    }
+
     fn ping_deadline(&self) -> Option<Instant> {
         self.last_ping.map(|at| at + 3 * self.limits.heartbeat_interval)
     }
@@ -201,13 +206,10 @@ impl dialect::Session for Session {
 
     fn handle_timeout(&mut self, now: Moment) {
         if self.ping_deadline().is_some_and(|deadline| deadline <= now.instant) {
-            return self.outbox.close(POLICY, "heartbeat timeout: no PING for three intervals");
+            self.outbox.close(POLICY, "heartbeat timeout: no PING for three intervals");
         }
-        if self.next_sweep.is_some_and(|at| at <= now.instant) {
-            if self.errors > self.limits.errors {
-                return self.outbox.close(POLICY, "too many errors");
-            }
-            self.next_sweep = Some(now.instant + self.limits.sweep_interval);
+        if self.sweep_due().is_some_and(|due| due <= now.instant) {
+            self.outbox.close(POLICY, "too many errors");
         }
     }
 
@@ -215,9 +217,7 @@ impl dialect::Session for Session {
         if self.outbox.is_closed() {
             return None;
         }
-        // The sweep only matters once the client is due to go: idle sockets need no timer.
-        let sweep = self.next_sweep.filter(|_| self.errors > self.limits.errors);
-        sweep.into_iter().chain(self.ping_deadline()).min()
+        self.sweep_due().into_iter().chain(self.ping_deadline()).min()
     }
 
     fn next_output(&mut self) -> Option<Output> {

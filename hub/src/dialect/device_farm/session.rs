@@ -7,6 +7,7 @@ use std::time::Instant;
 use rigwire_shared::command::PreviewQuality;
 use rigwire_shared::event::code;
 use rigwire_shared::ids::DeviceId;
+use rigwire_shared::time::Timestamp;
 
 use crate::dialect::outbox::Outbox;
 use crate::dialect::{
@@ -50,8 +51,15 @@ struct Watched {
     subscribed: bool,
     of_run: bool,
     preview: Option<Preview>,
-    /// The last status word sent, with its message.
-    told: Option<(&'static str, Text)>,
+    /// The last status known.
+    told: Option<Told>,
+}
+
+#[derive(Debug, Clone)]
+struct Told {
+    word: &'static str,
+    text: Text,
+    last_seen: Timestamp,
 }
 
 impl Watched {
@@ -187,10 +195,14 @@ impl Session {
 
     fn tell_status(&mut self, snapshot: &DeviceSnapshot, now: Moment) {
         let Some(watched) = self.devices.get_mut(&snapshot.device) else { return };
+        // A change that was under way to this client when the watch began is older than what the watch began with.
+        if watched.told.as_ref().is_some_and(|told| told.last_seen > snapshot.last_seen) {
+            return;
+        }
         let word = message::status_word(snapshot);
-        let known = watched.told.as_ref().is_some_and(|(told, _)| *told == word);
+        let known = watched.told.as_ref().is_some_and(|told| told.word == word);
         let rendered = message::device_status(snapshot);
-        watched.told = Some((word, rendered.text.clone()));
+        watched.told = Some(Told { word, text: rendered.text.clone(), last_seen: snapshot.last_seen });
         if !known && (watched.subscribed || watched.of_run) {
             self.send(&rendered, now);
         }
@@ -213,8 +225,8 @@ impl Session {
     fn subscribe(&mut self, device: &DeviceId, now: Moment) {
         let Some(watched) = self.watched(device) else { return self.refuse_device(device, now) };
         watched.subscribed = true;
-        if let Some((_, text)) = watched.told.clone() {
-            self.send_text(text, now);
+        if let Some(told) = watched.told.clone() {
+            self.send_text(told.text, now);
         }
     }
 
@@ -239,7 +251,7 @@ impl Session {
         }
         let frames_per_second = self.limits.preview_frames_per_second;
         let Some(watched) = self.watched(device) else { return self.refuse_device(device, now) };
-        let word = watched.told.as_ref().map(|(word, _)| *word);
+        let word = watched.told.as_ref().map(|told| told.word);
         if let Some(word @ ("disconnected" | "error")) = word {
             let text = format!("device {device} gives no preview: its status is {word}");
             return self.send_error(PREVIEW_UNAVAILABLE, &text, Some(device), now);
