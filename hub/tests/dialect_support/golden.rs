@@ -86,7 +86,7 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
 
 /// The same for a suite that announced its tests.
 const SUITE_MESSAGES: &[(Dialect, &str, &str, usize)] = &[
-    (Dialect::TestDashboard, "test_progress", TEST_RUNNING, 1),
+    (Dialect::TestDashboard, "test_progress", TEST_RUNNING, 0),
     (Dialect::TestDashboard, "test_completed", TEST_COMPLETED, 1),
 ];
 

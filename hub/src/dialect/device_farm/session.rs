@@ -13,15 +13,14 @@ use crate::dialect::outbox::Outbox;
 use crate::dialect::{
     self, BadReference, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
 };
-use crate::event::{
-    DeviceEvent, DeviceSnapshot, EventKind, Progress, RunEvent, RunEventBody, RunHeader, RunSnapshot, RunStatus,
-};
+use crate::event::{DeviceEvent, DeviceSnapshot, EventKind, Progress, RunEvent, RunEventBody, RunSnapshot, RunStatus};
 use crate::fanout::Published;
 
 use super::ack::Acknowledgements;
 use super::client::{self, ClientMessage};
 use super::limits::{Limits, Rate};
 use super::message::{self, Fault, MESSAGE_ID};
+use super::progress::{Due, ProgressTeller, Telling, UnderWay};
 
 const NORMAL: u16 = 1000;
 const POLICY: u16 = 1008;
@@ -36,7 +35,7 @@ pub struct Session {
     told: Option<u64>,
     limits: Limits,
     devices: HashMap<DeviceId, Watched>,
-    progress: ProgressRate,
+    progress: ProgressTeller,
     logs: HashMap<Option<DeviceId>, Rate>,
     acknowledgements: Acknowledgements,
     errors_sent: u64,
@@ -76,23 +75,6 @@ struct Preview {
     rate: Rate,
 }
 
-#[derive(Debug, Default)]
-struct ProgressRate {
-    sent_at: Option<Instant>,
-    /// The newest, kept back until the interval is over.
-    waiting: Option<Text>,
-    complete: bool,
-    /// What to tell again while there is no news; `None` before the initial state and after the end.
-    under_way: Option<UnderWay>,
-}
-
-#[derive(Debug)]
-struct UnderWay {
-    run: Arc<RunHeader>,
-    status: RunStatus,
-    progress: Progress,
-}
-
 impl Session {
     /// A socket that follows one run.
     pub fn execution(reference: Result<RunReference, BadReference>) -> Self {
@@ -110,7 +92,7 @@ impl Session {
             told: None,
             limits,
             devices: HashMap::new(),
-            progress: ProgressRate::default(),
+            progress: ProgressTeller::new(&limits),
             logs: HashMap::new(),
             acknowledgements: Acknowledgements::new(limits.resend_after),
             errors_sent: 0,
@@ -157,11 +139,10 @@ impl Session {
             return self.refuse("EXECUTION_NOT_ACTIVE", &text, now);
         }
         self.told = Some(snapshot.last_event);
-        self.progress.sent_at = Some(now.instant);
         self.send(&message::progress(&snapshot.header, &snapshot.progress, snapshot.status, now.at), now);
         let run = Arc::clone(&snapshot.header);
         let under_way = UnderWay { run, status: snapshot.status, progress: snapshot.progress.clone() };
-        self.progress.under_way = Some(under_way);
+        self.progress.begin(under_way, now.instant);
         for device in &snapshot.devices {
             self.watch_for_run(&device.device);
             self.tell_status(device, now);
@@ -300,13 +281,12 @@ impl Session {
                 self.watch_for_run(&bound.device);
             }
         }
-        if let (RunEventBody::Status { status, .. }, Some(under_way)) = (&event.body, &mut self.progress.under_way) {
-            under_way.status = *status;
+        if let RunEventBody::Status { status, .. } = &event.body {
+            self.progress.set_status(*status);
         }
         if let RunEventBody::Finished(finished) = &event.body {
-            self.progress.waiting = None;
-            self.progress.under_way = None;
-            if finished.status == RunStatus::Completed && !self.progress.complete {
+            let told_complete = self.progress.end();
+            if finished.status == RunStatus::Completed && !told_complete {
                 self.send(&message::final_progress(&event.run, finished.status, now.at), now);
             }
         }
@@ -334,27 +314,11 @@ impl Session {
     }
 
     fn send_progress(&mut self, message: &Rendered, progress: &Progress, now: Moment) {
-        if let Some(under_way) = &mut self.progress.under_way {
-            under_way.progress.clone_from(progress);
+        match self.progress.offer(&message.text, progress, now.instant) {
+            Telling::Now => self.send(message, now),
+            Telling::Later => {}
+            Telling::Instead => self.held_back += 1,
         }
-        let complete = progress.percent >= 100.0;
-        if complete || self.progress_due().is_none_or(|due| due <= now.instant) {
-            self.progress.sent_at = Some(now.instant);
-            self.progress.waiting = None;
-            self.progress.complete = complete;
-            self.send(message, now);
-        } else if self.progress.waiting.replace(message.text.clone()).is_some() {
-            self.held_back += 1;
-        }
-    }
-
-    fn progress_due(&self) -> Option<Instant> {
-        self.progress.sent_at.map(|at| at + self.limits.progress_interval)
-    }
-
-    fn repeat_due(&self) -> Option<Instant> {
-        self.progress.under_way.as_ref()?;
-        self.progress.sent_at.map(|at| at + self.limits.progress_repeat)
     }
 
     fn send_log(&mut self, message: &Rendered, device: Option<&DeviceId>, now: Moment) {
@@ -454,17 +418,12 @@ impl dialect::Session for Session {
     }
 
     fn handle_timeout(&mut self, now: Moment) {
-        if self.progress_due().is_some_and(|due| due <= now.instant)
-            && let Some(text) = self.progress.waiting.take()
-        {
-            self.progress.sent_at = Some(now.instant);
-            self.send_text(text, now);
-        } else if self.repeat_due().is_some_and(|due| due <= now.instant)
-            && let Some(UnderWay { run, status, progress }) = &self.progress.under_way
-        {
-            let message = message::progress(run, progress, *status, now.at);
-            self.progress.sent_at = Some(now.instant);
-            self.send(&message, now);
+        match self.progress.due(now.instant) {
+            Some(Due::Waiting(text)) => self.send_text(text, now),
+            Some(Due::Again(UnderWay { run, status, progress })) => {
+                self.send(&message::progress(&run, &progress, status, now.at), now);
+            }
+            None => {}
         }
         for text in self.acknowledgements.due(now.instant) {
             self.outbox.send_text(text);
@@ -478,8 +437,7 @@ impl dialect::Session for Session {
         if self.outbox.is_closed() {
             return None;
         }
-        let progress = self.progress_due().filter(|_| self.progress.waiting.is_some());
-        [progress, self.repeat_due(), self.acknowledgements.next_due(), self.inactive_at()].into_iter().flatten().min()
+        [self.progress.next_due(), self.acknowledgements.next_due(), self.inactive_at()].into_iter().flatten().min()
     }
 
     fn next_output(&mut self) -> Option<Output> {

@@ -152,7 +152,9 @@ fn render_test(run: &RunHeader, event: &TestEvent, at: Timestamp) -> Vec<Rendere
         _ => {
             let runs = (event.current_run, event.total_runs);
             let message = event.message.as_deref();
-            return vec![changed, test_progress(run, test, &event.status, event.percent, runs, message, at)];
+            let progress = test_progress(run, test, &event.status, event.percent, runs, message, at);
+            // Progress of a test that has begun changes no status.
+            return if event.percent > 0.0 { vec![progress] } else { vec![changed, progress] };
         }
     };
     let duration_s = event.duration_s.unwrap_or_default();
