@@ -127,8 +127,8 @@ fn a_cancelled_run_stops_its_step_and_makes_safe() {
     assert_eq!(
         story[story.len() - 5..],
         [
-            "set #1 cancelled verified",
             "read #1 skipped: run cancelled: by a test",
+            "set #1 cancelled verified",
             "finally-1 #1 dispatched",
             "finally-1 #1 completed",
             "finished cancelled: cancelled: by a test",

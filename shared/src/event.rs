@@ -195,6 +195,7 @@ pub struct StepError {
 pub mod code {
     pub const ADB_TIMEOUT: &str = "ADB_TIMEOUT";
     pub const AGENT_RESTARTED: &str = "AGENT_RESTARTED";
+    pub const AGENT_STOPPED: &str = "AGENT_STOPPED";
     pub const COMMAND_EXPIRED: &str = "COMMAND_EXPIRED";
     pub const DEVICE_BUSY: &str = "DEVICE_BUSY";
     pub const DEVICE_DISCONNECTED: &str = "DEVICE_DISCONNECTED";

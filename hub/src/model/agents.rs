@@ -186,7 +186,7 @@ impl Model {
                 let change = StepChange::Progress { percent: sane(percent), message };
                 self.step_change(attempt, change, at, now);
             }
-            EventBody::StepFinished(finished) => self.step_finished(finished, at, now),
+            EventBody::StepFinished(finished) => self.step_finished(agent, finished, at, now),
             EventBody::Limit(change) => self.publish(at, EventKind::Device(DeviceEvent::Limit(change))),
             EventBody::Interlock { device, rule, action, safe } => {
                 let event = DeviceEvent::Interlock { device, rule, action, safe: safe.into() };
@@ -349,19 +349,19 @@ impl Model {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "microseconds of one step")]
-    fn step_finished(&mut self, finished: StepFinished, at: Timestamp, now: Timestamp) {
+    fn step_finished(&mut self, agent: &AgentId, finished: StepFinished, at: Timestamp, now: Timestamp) {
         let Some((run_id, index)) = self.attempts.get(&finished.attempt).copied() else {
             tracing::debug!(attempt = %finished.attempt, "result of an attempt that already ended");
             return;
         };
         let Some(run) = self.runs.get(&run_id) else { return };
         let duration_s = finished.duration_us as f64 / 1e6;
-        // An agent stops a step only when asked; without a cancelled run it was because the step was overdue.
+        // Nobody cancelled the run: the agent itself was told to stop and ended what it was doing.
         let outcome = match finished.outcome {
             StepOutcome::Cancelled { .. } if !run.is_cancelling() => StepOutcome::Failed {
                 error: rigwire_shared::event::StepError {
-                    code: code::MODULE_EXECUTION_ERROR.to_owned(),
-                    message: "the agent stopped the step".to_owned(),
+                    code: code::AGENT_STOPPED.to_owned(),
+                    message: format!("agent {agent} was stopped while the step was running"),
                 },
             },
             outcome => outcome,

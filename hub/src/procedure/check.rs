@@ -122,6 +122,10 @@ fn check_needs(procedure: &Procedure, found: &mut Found) {
         .iter()
         .filter_map(|step| Some((step.id.as_ref()?, step.needs.as_deref().unwrap_or_default())))
         .collect();
+    // Two steps of one name are a mistake of their own; whose needs are meant cannot be said.
+    if graph.len() < procedure.steps.len() {
+        return;
+    }
     for (index, step) in procedure.steps.iter().enumerate() {
         for need in step.needs.iter().flatten() {
             if !graph.contains_key(need) {
