@@ -50,25 +50,45 @@ fn attempt(profile: &Arc<Profile>, lines: &mut Vec<String>) -> anyhow::Result<()
         lines.push("not run: readings, actions, safe state and faults, because there is no [simulator]".to_owned());
         return Ok(());
     }
-    let instrument =
-        BenchInstrument { name: NAME.to_owned(), profile: Arc::clone(profile), link: None, faults: Vec::new() };
-    let bench = Bench::start(vec![instrument], Vec::new())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
-    runtime.block_on(Trial { profile, bench: &bench, lines }.run())
+    let trial = Trial { profile };
+    let right = trial.on_bench(async |bench| trial.healthy(bench, lines).await)?;
+    // Faults cost timeouts: side by side, each on its own bench, they cost them once.
+    std::thread::scope(|scope| {
+        let start = |fault: &Fault| {
+            let (fault, right, trial) = (*fault, &right, &trial);
+            let endure = move || trial.on_bench(async |bench| trial.endure(bench, fault, right).await);
+            (fault, scope.spawn(endure))
+        };
+        let threads: Vec<_> = profile.faults().iter().map(start).collect();
+        for (fault, thread) in threads {
+            let outcome = thread.join().unwrap_or_else(|_| Err(anyhow!("the test panicked")));
+            lines.push(outcome.with_context(|| format!("fault {fault}"))?);
+        }
+        Ok(())
+    })
 }
 
 struct Trial<'a> {
     profile: &'a Arc<Profile>,
-    bench: &'a Bench,
-    lines: &'a mut Vec<String>,
 }
 
 impl Trial<'_> {
-    async fn run(&mut self) -> anyhow::Result<()> {
-        let mut observer = self.connect(Mode::Observe)?;
+    /// Runs one part with a bench and a runtime of its own.
+    fn on_bench<T>(&self, part: impl AsyncFnOnce(&Bench) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let profile = Arc::clone(self.profile);
+        let instrument = BenchInstrument { name: NAME.to_owned(), profile, link: None, faults: Vec::new() };
+        let bench = Bench::start(vec![instrument], Vec::new())?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+        runtime.block_on(part(&bench))
+    }
+
+    /// All that the profile can do, without a fault. Returns the values that are right after its actions.
+    async fn healthy(&self, bench: &Bench, lines: &mut Vec<String>) -> anyhow::Result<Values> {
+        let mut observer = self.connect(bench, Mode::Observe)?;
         observer.identify().await.context("identifying in mode observe")?;
         let observed = all_readings(&mut observer).await.context("mode observe")?;
-        self.lines.push(format!("mode observe: {} values", observed.len()));
+        lines.push(format!("mode observe: {} values", observed.len()));
         if let Some(action) = self.profile.actions.first()
             && observer.perform(&action.id, &example(action)).await.is_ok()
         {
@@ -76,44 +96,45 @@ impl Trial<'_> {
         }
         drop(observer);
 
-        let mut driver = self.connect(Mode::Own)?;
+        let mut driver = self.connect(bench, Mode::Own)?;
         let identity = driver.identify().await.context("identifying in mode own")?;
-        self.lines.push(
-            format!("identified {} {} {}", identity.vendor, identity.model, identity.serial).trim_end().to_owned(),
-        );
+        let identified = format!("identified {} {} {}", identity.vendor, identity.model, identity.serial);
+        lines.push(identified.trim_end().to_owned());
         all_readings(&mut driver).await.context("mode own")?;
-        for action in &self.profile.actions {
-            let with = example(action);
-            let outputs = driver.perform(&action.id, &with).await.with_context(|| format!("action {}", action.id))?;
-            self.lines.push(format!("action {}: {}", action.id, described(&outputs)));
-        }
-        let errors = driver.drain_errors().await.context("the error queue")?;
-        if let Some((code, text)) = errors.first() {
-            bail!("the error queue has {code} {text}, expected none");
-        }
+        self.perform_all(&mut driver, lines).await?;
         // After the actions, so that no two readings are alike by chance: output off would make all of them 0.
         let right = all_readings(&mut driver).await.context("mode own")?;
-        self.lines.push(format!("mode own: {} values", right.len()));
-        for fault in self.profile.faults() {
-            driver = self.endure(driver, *fault, &right).await.with_context(|| format!("fault {fault}"))?;
-        }
-        self.make_safe(driver).await
+        lines.push(format!("mode own: {} values", right.len()));
+        self.make_safe(driver, lines).await?;
+        Ok(right)
     }
 
-    fn connect(&self, mode: Mode) -> anyhow::Result<Instrument<PtyStream>> {
-        let path: PathBuf = self.bench.path(NAME)?;
+    fn connect(&self, bench: &Bench, mode: Mode) -> anyhow::Result<Instrument<PtyStream>> {
+        let path: PathBuf = bench.path(NAME)?;
         let device = DeviceId::new(NAME).map_err(|error| anyhow!("device {NAME}: {error}"))?;
         let options = InstrumentOptions { mode, ..InstrumentOptions::default() };
         Ok(Instrument::new(PtyStream::open(&path)?, device, Arc::clone(self.profile), options)?)
     }
 
-    async fn endure(
-        &mut self,
-        mut driver: Instrument<PtyStream>,
-        fault: Fault,
-        right: &Values,
-    ) -> anyhow::Result<Instrument<PtyStream>> {
-        self.bench.set_faults(NAME, &[fault])?;
+    async fn perform_all(&self, driver: &mut Instrument<PtyStream>, lines: &mut Vec<String>) -> anyhow::Result<()> {
+        for action in &self.profile.actions {
+            let with = example(action);
+            let outputs = driver.perform(&action.id, &with).await.with_context(|| format!("action {}", action.id))?;
+            lines.push(format!("action {}: {}", action.id, described(&outputs)));
+        }
+        let errors = driver.drain_errors().await.context("the error queue")?;
+        match errors.first() {
+            Some((code, text)) => bail!("the error queue has {code} {text}, expected none"),
+            None => Ok(()),
+        }
+    }
+
+    /// One fault: while it lasts no wrong good value, and afterwards the right ones. Returns what there was of each.
+    async fn endure(&self, bench: &Bench, fault: Fault, right: &Values) -> anyhow::Result<String> {
+        let mut driver = self.connect(bench, Mode::Own)?;
+        driver.identify().await.context("identifying")?;
+        self.perform_all(&mut driver, &mut Vec::new()).await?;
+        bench.set_faults(NAME, &[fault])?;
         let (mut good, mut bad, mut gone) = (0, 0, false);
         for reading in driver.allowed_readings() {
             match driver.read(&reading).await {
@@ -122,13 +143,13 @@ impl Trial<'_> {
                 Err(_) => bad += 1,
             }
         }
-        self.bench.set_faults(NAME, &[])?;
+        bench.set_faults(NAME, &[])?;
         if fault == Fault::Unplug && !gone {
             bail!("the unplug was not noticed");
         }
         if gone {
-            self.bench.replug(NAME)?;
-            driver = self.connect(Mode::Own)?;
+            bench.replug(NAME)?;
+            driver = self.connect(bench, Mode::Own)?;
             driver.identify().await.context("identifying after the replug")?;
         }
         let cleared = Instant::now();
@@ -146,11 +167,10 @@ impl Trial<'_> {
                 }
             }
         }
-        self.lines.push(format!("fault {fault}: {good} right values, {bad} readings without a value"));
-        Ok(driver)
+        Ok(format!("fault {fault}: {good} right values, {bad} readings without a value"))
     }
 
-    async fn make_safe(&mut self, mut driver: Instrument<PtyStream>) -> anyhow::Result<()> {
+    async fn make_safe(&self, mut driver: Instrument<PtyStream>, lines: &mut Vec<String>) -> anyhow::Result<()> {
         let outcome = driver.make_safe().await;
         let word = match &outcome {
             SafeOutcome::Verified => "verified",
@@ -158,7 +178,7 @@ impl Trial<'_> {
             SafeOutcome::NotNeeded => "not needed",
             SafeOutcome::Refused { detail } | SafeOutcome::Unreachable { detail } => bail!("safe state: {detail}"),
         };
-        self.lines.push(format!("safe state: {word}"));
+        lines.push(format!("safe state: {word}"));
         driver.release().await;
         // The pause after the last command has passed when the next query is answered.
         driver

@@ -17,6 +17,8 @@ use crate::protocol::framing::{Decoder, start};
 const STRAY_QUIET: Duration = Duration::from_millis(20);
 /// A device that never stops talking is given up after so many quiet times.
 const NOISE_LIMIT: u32 = 8;
+/// A device whose replies come later than so many timeouts counts as silent, and its replies as lost.
+const FENCES_APART_MAX: u32 = 2;
 /// A command that the line does not take in this time will never be taken.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -31,6 +33,7 @@ enum Doubt {
 }
 
 /// A query with a reply that no reading has: once it is answered, nothing older is on its way.
+#[derive(Clone)]
 struct Fence {
     query: Vec<u8>,
     receive: Receive,
@@ -46,7 +49,8 @@ pub(super) struct Link<S> {
     next_send: Instant,
     doubt: Doubt,
     fence: Option<Fence>,
-    failed_fences: u32,
+    /// When the last fence was sent that got no clean answer.
+    unanswered: Option<Instant>,
 }
 
 pub(super) struct Reply {
@@ -65,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link<S> {
             next_send: Instant::now(),
             doubt: Doubt::None,
             fence: None,
-            failed_fences: 0,
+            unanswered: None,
         }
     }
 
@@ -133,35 +137,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link<S> {
                 self.wait_for_quiet(STRAY_QUIET.max(self.gap)).await?;
             }
             Doubt::Lost => {
-                // Without a fence only time tells: a reply later than this would be taken for the next one.
-                let least = if self.fence.is_some() && self.failed_fences == 0 {
-                    self.quiet
-                } else {
-                    self.quiet.max(self.timeout)
+                let Some(fence) = self.fence.clone() else {
+                    // Only time tells: a reply later than this would be taken for the next one.
+                    self.wait_for_quiet(self.quiet.max(self.timeout)).await?;
+                    self.doubt = Doubt::None;
+                    return Ok(());
                 };
-                let window = least * (1 << self.failed_fences.min(3));
-                self.wait_for_quiet(window).await?;
-                if self.fence.is_some() {
-                    let passed = self.pass_fence().await?;
-                    // An answer to an earlier fence may have passed for this one's, which is then still to come.
-                    let clean = passed && (self.failed_fences == 0 || self.wait_for_quiet(window).await? == 0);
-                    if !clean {
-                        self.failed_fences = self.failed_fences.saturating_add(1);
-                        return Err(DriverError::Silent(format!("{} does not answer its identity query", self.name)));
-                    }
-                    self.failed_fences = 0;
+                if !self.find_line(&fence).await? {
+                    return Err(DriverError::Silent(format!("{} does not answer its identity query", self.name)));
                 }
+                self.unanswered = None;
             }
         }
         self.doubt = Doubt::None;
         Ok(())
     }
 
-    async fn pass_fence(&mut self) -> Result<bool, DriverError> {
-        let Some(fence) = self.fence.take() else { return Ok(true) };
-        let outcome = self.try_fence(&fence).await;
-        self.fence = Some(fence);
-        outcome
+    async fn find_line(&mut self, fence: &Fence) -> Result<bool, DriverError> {
+        let window = if self.unanswered.is_some() { self.quiet.max(self.timeout) } else { self.quiet };
+        self.wait_for_quiet(window).await?;
+        let earlier = self.unanswered.replace(Instant::now());
+        let Some(earlier) = earlier else { return self.try_fence(fence).await };
+        let apart = earlier.elapsed().min(self.timeout * FENCES_APART_MAX);
+        // The answer may be that to the earlier fence; this one's would then follow as much later as it was sent.
+        Ok(self.try_fence(fence).await? && self.wait_for_quiet(apart + self.timeout).await? == 0)
     }
 
     async fn try_fence(&mut self, fence: &Fence) -> Result<bool, DriverError> {
