@@ -73,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) location: String,
     pub(crate) readings: Vec<ReadingCard>,
     pub(crate) actions: Vec<ActionCard>,
+    /// How often the instrument's error queue is read without a reason.
+    pub(crate) errors_every: Option<Duration>,
     /// Empty unless this agent may change the state of the device.
     pub(crate) safe: SafePolicy,
 }

@@ -34,9 +34,12 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the file under these options.
     pub fn load(&self) -> anyhow::Result<Config> {
+        // A variable that is set to nothing is not set: scripts and unit files leave them so.
+        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let named = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let options =
-            Options { id: self.id.clone(), hub: self.hub.clone(), spool: self.spool.clone(), log: self.log.clone() };
-        Ok(Config::load(self.config.as_deref(), &options)?)
+            Options { id: said(&self.id), hub: said(&self.hub), spool: named(&self.spool), log: said(&self.log) };
+        Ok(Config::load(named(&self.config).as_deref(), &options)?)
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) fn settings(config: &InstrumentConfig) -> Settings {
         location: config.port.to_string(),
         readings: profile.reading_cards().into_iter().filter(|card| allowed(&card.id)).collect(),
         actions: if owned { profile.action_cards() } else { Vec::new() },
+        // Reading the queue empties it, which is a change.
+        errors_every: profile.errors_every().filter(|_| owned),
         safe,
     }
 }

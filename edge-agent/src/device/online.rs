@@ -44,6 +44,7 @@ pub(super) struct Polling {
     /// The step had its turn: a due reading comes first now.
     reading_first: bool,
     progress_told: Option<Instant>,
+    errors_at: Option<Instant>,
 }
 
 enum Happened {
@@ -56,7 +57,8 @@ enum Happened {
 
 impl Device {
     pub(super) async fn online<D: Driver>(&mut self, driver: &mut D) -> End {
-        self.polling = Polling::default();
+        let errors_at = self.settings.errors_every.map(|every| Instant::now() + every);
+        self.polling = Polling { errors_at, ..Polling::default() };
         let end = loop {
             if let Some(order) = self.deferred.pop_front() {
                 self.order(driver, order).await;
@@ -99,7 +101,10 @@ impl Device {
 
     fn next_wake<D: Driver>(&self, driver: &D) -> Option<Instant> {
         let step = self.step.as_ref().map(|step| Instant::from_std(step.due().min(step.deadline())));
-        [self.poll_due(driver), step, self.lease_deadline(), self.hub_deadline()].into_iter().flatten().min()
+        [self.poll_due(driver), step, self.lease_deadline(), self.hub_deadline(), self.polling.errors_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn poll_due<D: Driver>(&self, driver: &D) -> Option<Instant> {
@@ -151,6 +156,10 @@ impl Device {
             return self.work(driver).await;
         }
         self.polling.reading_first = false;
+        if self.polling.errors_at.is_some_and(|at| at <= now) {
+            self.polling.errors_at = self.settings.errors_every.map(|every| now + every);
+            self.tell_instrument_errors(driver).await;
+        }
         if poll_due { self.poll(driver).await } else { Ok(()) }
     }
 

@@ -173,6 +173,7 @@ fn bench(prepare: impl FnOnce(&mut Script), safe: SafePolicy) -> Bench {
             interval_ms: 0,
         }],
         actions: vec![ActionCard { id: "set".into(), about: String::new(), hazard: None, parameters: Vec::new() }],
+        errors_every: None,
         safe,
     };
     let (events, entries) = events::channel();
