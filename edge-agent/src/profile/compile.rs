@@ -244,6 +244,11 @@ fn transport(checker: &mut Checker<'_>, written: &schema::Transport) -> Transpor
     {
         checker.complain(&place.key("modbus").key("max_words"), "out of range, expected 1 to 125");
     }
+    if let Some(modbus) = &written.modbus
+        && modbus.max_gap.is_some_and(|words| words > 125)
+    {
+        checker.complain(&place.key("modbus").key("max_gap"), "out of range, expected at most 125");
+    }
     let unit = written.modbus.as_ref().and_then(|modbus| modbus.unit).unwrap_or(1);
     if unit == 0 || unit > 247 {
         checker
@@ -353,7 +358,7 @@ fn identify(checker: &mut Checker<'_>, context: &Context<'_>) -> Option<Identify
     if check.is_some() && written.read.is_none() {
         checker.complain(&place.key("check"), "needs a register: expected read beside it");
     }
-    Some(Identify { query, check })
+    Some(Identify { query })
 }
 
 fn not_driven(

@@ -136,8 +136,6 @@ pub(crate) enum Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Identify {
     pub(crate) query: Query,
-    /// Masked value that the identity register must have.
-    pub(crate) check: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -200,7 +198,8 @@ pub(crate) struct Action {
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
     Send(Template),
-    Write(RegisterWrite),
+    /// A register: checked, and refused by a driver that masters no Modbus.
+    Write,
 }
 
 #[derive(Debug, Clone)]

@@ -39,11 +39,9 @@ impl Reading {
         };
         let measured = parsed.items.into_iter().zip(&self.metrics).map(|(item, metric)| {
             let number = item.value.as_f64();
-            let quality = match judge(&self.invalid, Evidence { number, raw: item.raw }, flag) {
-                // A number of an unknown quantity could be anything.
-                Quality::Good if !unit_is_known => Quality::Suspect,
-                quality => quality,
-            };
+            let judged = judge(&self.invalid, Evidence { number, raw: item.raw }, flag);
+            // A number of an unknown quantity could be anything.
+            let quality = if judged == Quality::Good && !unit_is_known { Quality::Suspect } else { judged };
             let value = match (quality, number) {
                 (Quality::Good | Quality::Suspect, Some(number)) => Value::Float(number * self.scale + self.offset),
                 (Quality::Good | Quality::Suspect, None) => item.value,

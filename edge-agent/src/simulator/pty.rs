@@ -36,7 +36,7 @@ impl Pty {
         let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
         let slave = open_raw(&path)?;
         rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK).context("setting up a pseudo terminal")?;
-        let master = AsyncFd::new(master).context("watching a pseudo terminal")?;
+        let master = watched(master).context("watching a pseudo terminal")?;
         if let Some(link) = link {
             replace_link(&path, link)?;
         }
@@ -75,6 +75,14 @@ impl Drop for Pty {
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "unsound only for types that change their descriptor, which an OwnedFd cannot; the replacement needs unsafe"
+)]
+fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(descriptor)
+}
+
 fn open_raw(path: &Path) -> anyhow::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let port = rustix::fs::open(path, flags, Mode::empty()).with_context(|| format!("opening {}", path.display()))?;
@@ -108,7 +116,7 @@ pub struct PtyStream(AsyncFd<OwnedFd>);
 
 impl PtyStream {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        Ok(Self(AsyncFd::new(open_raw(path)?).with_context(|| format!("watching {}", path.display()))?))
+        Ok(Self(watched(open_raw(path)?).with_context(|| format!("watching {}", path.display()))?))
     }
 }
 

@@ -57,10 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Instrument<S> {
         }
         self.written.insert(id.to_owned(), Written { at: Instant::now(), count: count + 1, verified: None });
         self.send_action(action, &parameters).await?;
-        if after_action {
-            if let Some((code, text)) = self.collect_errors().await? {
-                return Err(DriverError::Refused(format!("device {} refused action {id}: {code} {text}", self.device)));
-            }
+        if after_action && let Some((code, text)) = self.collect_errors().await? {
+            return Err(DriverError::Refused(format!("device {} refused action {id}: {code} {text}", self.device)));
         }
         if let Some(verify) = &action.verify {
             let label = format!("action {id} of device {}", self.device);
@@ -170,14 +168,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Instrument<S> {
                 Err(error) => SafeOutcome::Unreachable { detail: format!("not confirmed: {error}") },
             };
         }
+        if !observes {
+            return outcome;
+        }
         match outcome {
-            SafeOutcome::Refused { detail } if observes => {
+            SafeOutcome::Refused { detail } => {
                 SafeOutcome::Refused { detail: format!("{detail}; mode observe changes nothing") }
             }
-            SafeOutcome::Unverified if observes => {
-                SafeOutcome::Refused { detail: "mode observe changes nothing".to_owned() }
-            }
-            outcome => outcome,
+            SafeOutcome::Unverified => SafeOutcome::Refused { detail: "mode observe changes nothing".to_owned() },
+            SafeOutcome::Verified | SafeOutcome::Unreachable { .. } | SafeOutcome::NotNeeded => outcome,
         }
     }
 

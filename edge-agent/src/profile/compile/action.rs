@@ -167,7 +167,7 @@ fn command(
             {
                 checker.complain(&place.key("value"), format_args!("{name} is no parameter of this action"));
             }
-            Some(Command::Write(write))
+            Some(Command::Write)
         }
         (Some(_), Some(_)) => {
             checker.complain(place, "send and write together, expected one of them");

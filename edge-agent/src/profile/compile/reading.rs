@@ -63,6 +63,9 @@ fn reading(
     place: &Place,
     written: &schema::Reading,
 ) -> Option<Reading> {
+    if written.doc.as_ref().is_some_and(|doc| doc.trim().is_empty()) {
+        checker.complain(&place.key("doc"), "empty, expected a text or no doc");
+    }
     let (observe, own) = modes(checker, &place.key("modes"), written.modes.as_deref());
     let every = match &written.every {
         Some(text) => Some(checker.take(&place.key("every"), duration::parse_period(text))?),
