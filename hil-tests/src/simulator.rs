@@ -22,8 +22,9 @@ impl Simulator {
             command.args(["--set", setting]);
         }
         let process = Process::start(&format!("the {profile} simulator"), &mut command)?;
-        process.wait_for("the pty's path", 0, wait::PATIENCE, |line| {
-            (line.stream == Stream::Out && line.text.starts_with("/dev/")).then_some(())
+        // The first line names where it can be opened, and is printed once it can be.
+        process.wait_for("its first line", 0, wait::PATIENCE, |line| {
+            (line.stream == Stream::Out && line.text.starts_with('/')).then_some(())
         })?;
         Ok(Self { process, link: link.to_owned() })
     }

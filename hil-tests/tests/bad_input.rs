@@ -55,7 +55,8 @@ fn garbage_on_every_channel_is_counted_and_harms_nobody() -> Result<()> {
         let agents =
             rig.hub.rest.expect(200, rig.hub.rest.get("/api/v1/agents")).map_err(|error| format!("{error:#}"))?;
         let counted = agents["agents"].as_array().into_iter().flatten().any(|agent| {
-            agent["id"] == "stranger" && agent["counters"]["malformed"].as_u64().is_some_and(|malformed| malformed >= 12)
+            agent["id"] == "stranger"
+                && agent["counters"]["malformed"].as_u64().is_some_and(|malformed| malformed >= 12)
         });
         if counted { Ok(()) } else { Err(format!("{agents}")) }
     })?;
