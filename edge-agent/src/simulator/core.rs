@@ -273,9 +273,8 @@ impl SimulatorCore {
         }
     }
 
-    /// A line delivers in the order in which it was written.
+    /// A queue: a line delivers in the order in which it was written, and what is late holds up what follows.
     fn emit(&mut self, due: Instant, output: Output) {
-        let due = self.output.back().map_or(due, |(last, _)| due.max(*last));
         if self.output.len() < OUTPUT_MAX {
             self.output.push_back((due, output));
         }

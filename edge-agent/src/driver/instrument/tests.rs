@@ -433,6 +433,32 @@ async fn a_line_without_a_fence_waits_for_quiet_and_tries_again() {
     assert!(started.elapsed() > Duration::from_millis(200), "the line was not quiet long enough");
 }
 
+/// A reading of free text accepts anything, even the late answer to an identity query, and waits long enough for one.
+#[tokio::test(start_paused = true)]
+async fn a_late_identity_is_never_taken_for_a_reading() {
+    let source = SMALL
+        .replace("[[reading]]\nid = \"temperature\"", "[identify]\nsend = \"I?\"\n[[reading]]\nid = \"temperature\"")
+        .replace(
+            "send = \"T?\"\nparse = { kind = \"float\" }",
+            "send = \"T?\"\nparse = { kind = \"text\" }\ntimeout_ms = 2000",
+        )
+        .replace("invalid = { status = \"flags.broken\", as = \"fault\" }\n", "")
+        .replace("rules = [", "rules = [\n  { on = '^I\\?$', reply = \"SMALL\" },")
+        .replace(", echo = \"strip\"", "");
+    let mut silent = 0;
+    for late_ms in (150..6000).step_by(90) {
+        let mut rig = Rig::identified(&source, OWN).await;
+        rig.fault(&format!("late:{late_ms}ms"));
+        for _ in 0..30 {
+            match rig.driver.read("temperature").await {
+                Ok(samples) => assert_eq!(samples[0].value, Value::Text("215".into()), "late {late_ms} ms"),
+                Err(_) => silent += 1,
+            }
+        }
+    }
+    assert!(silent > 0, "no reply was too late");
+}
+
 #[tokio::test(start_paused = true)]
 async fn writes_are_answered_limited_and_not_repeated() {
     let mut rig = Rig::new(SMALL, OWN);
