@@ -235,15 +235,11 @@ impl Device {
                     return self.online(driver).await;
                 }
                 Err(DriverError::Disconnected(cause)) => return self.retry(Happening::Ended(cause)).await,
-                Err(DriverError::WrongDevice(cause)) => {
-                    let end = self.retry(Happening::WrongDevice(cause)).await;
-                    return look(end);
+                // Somebody must act in each case: another instrument, another profile or another setting.
+                Err(DriverError::WrongDevice(cause) | DriverError::Invalid(cause) | DriverError::Refused(cause)) => {
+                    return look(self.retry(Happening::WrongDevice(cause)).await);
                 }
                 Err(DriverError::Silent(cause) | DriverError::Garbled(cause)) => Happening::Unidentified(cause),
-                Err(DriverError::Invalid(cause) | DriverError::Refused(cause)) => {
-                    let end = self.retry(Happening::Unusable(cause)).await;
-                    return look(end);
-                }
             };
             let wait = self.happen(happening).await;
             let mut ended = None;

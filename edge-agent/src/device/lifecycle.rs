@@ -40,6 +40,8 @@ pub(crate) struct Lifecycle {
     cause: String,
     identity: Option<Identity>,
     failures: u32,
+    /// The last connection came to nothing: the next attempts are no news until one ends differently.
+    quiet: bool,
 }
 
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -52,7 +54,13 @@ const RETRY_WRONG: Duration = Duration::from_secs(10);
 
 impl Lifecycle {
     pub(crate) fn new() -> Self {
-        Self { state: DeviceState::Absent, cause: "not looked for yet".to_owned(), identity: None, failures: 0 }
+        Self {
+            state: DeviceState::Absent,
+            cause: "not looked for yet".to_owned(),
+            identity: None,
+            failures: 0,
+            quiet: false,
+        }
     }
 
     pub(crate) fn state(&self) -> DeviceState {
@@ -77,26 +85,29 @@ impl Lifecycle {
                 self.retry(changed, RETRY_MISSING_MAX)
             }
             Happening::Unusable(cause) => {
-                self.failures = 0;
+                self.quiet = false;
                 Reaction { changed: self.become_state(State::Error, cause), retry: RETRY_UNUSABLE }
             }
+            Happening::Opened | Happening::Identifying if self.quiet => self.nothing(),
             Happening::Opened => {
                 self.failures = 0;
                 self.changed(State::Opening, "opened".to_owned())
             }
             // Asking again is no news while the last answer stands.
-            Happening::Identifying if self.state == State::Identifying => self.quiet(),
+            Happening::Identifying if self.state == State::Identifying => self.nothing(),
             Happening::Identifying => self.changed(State::Identifying, "asking what it is".to_owned()),
             Happening::Unidentified(cause) => {
+                self.quiet = false;
                 let changed = self.become_state(State::Identifying, cause);
                 self.retry(changed, RETRY_UNIDENTIFIED_MAX)
             }
             Happening::WrongDevice(cause) => {
-                self.failures = 0;
+                self.quiet = true;
                 Reaction { changed: self.become_state(State::Error, cause), retry: RETRY_WRONG }
             }
             Happening::Identified(identity) => {
                 self.failures = 0;
+                self.quiet = false;
                 self.identity = Some(identity);
                 self.become_state(State::Online, "identified".to_owned());
                 Reaction { changed: true, retry: Duration::ZERO }
@@ -106,8 +117,12 @@ impl Lifecycle {
             Happening::StepBegan(module) => self.changed(State::Busy, module.to_owned()),
             Happening::StepEnded => self.changed(State::Online, "idle".to_owned()),
             Happening::Ended(cause) => {
-                self.failures = 0;
-                Reaction { changed: self.become_state(State::Gone, cause), retry: RETRY_FIRST }
+                self.quiet = !self.state.is_present();
+                if !self.quiet {
+                    self.failures = 0;
+                }
+                let changed = self.become_state(State::Gone, cause);
+                self.retry(changed, RETRY_MISSING_MAX)
             }
         }
     }
@@ -123,7 +138,7 @@ impl Lifecycle {
         Reaction { changed: self.become_state(state, cause), retry: Duration::ZERO }
     }
 
-    fn quiet(&self) -> Reaction {
+    fn nothing(&self) -> Reaction {
         Reaction { changed: false, retry: Duration::ZERO }
     }
 
@@ -159,16 +174,24 @@ mod tests {
             (Happening::Identifying, DeviceState::Identifying, false, 0),
             (Happening::Unidentified("no answer".into()), DeviceState::Identifying, false, 500),
             (Happening::WrongDevice("a printer".into()), DeviceState::Error, true, 10_000),
-            (Happening::Opened, DeviceState::Opening, true, 0),
-            (Happening::Identifying, DeviceState::Identifying, true, 0),
+            (Happening::Opened, DeviceState::Error, false, 0),
+            (Happening::Identifying, DeviceState::Error, false, 0),
+            (Happening::WrongDevice("a printer".into()), DeviceState::Error, false, 10_000),
+            (Happening::Opened, DeviceState::Error, false, 0),
+            (Happening::Identifying, DeviceState::Error, false, 0),
             (Happening::Identified(identity()), DeviceState::Online, true, 0),
             (Happening::StepBegan("instrument.read"), DeviceState::Busy, true, 0),
             (Happening::WentSilent("no answer".into()), DeviceState::Busy, true, 0),
             (Happening::AnswersAgain, DeviceState::Busy, true, 0),
             (Happening::StepEnded, DeviceState::Online, true, 0),
             (Happening::Ended("read returned nothing".into()), DeviceState::Gone, true, 250),
-            (Happening::Missing("no /dev/a".into()), DeviceState::Gone, false, 250),
+            (Happening::Missing("no /dev/a".into()), DeviceState::Gone, false, 500),
             (Happening::Opened, DeviceState::Opening, true, 0),
+            (Happening::Identifying, DeviceState::Identifying, true, 0),
+            (Happening::Ended("closed".into()), DeviceState::Gone, true, 250),
+            (Happening::Opened, DeviceState::Gone, false, 0),
+            (Happening::Identifying, DeviceState::Gone, false, 0),
+            (Happening::Ended("closed".into()), DeviceState::Gone, false, 500),
         ] {
             let name = format!("{happening:?}");
             let reaction = lifecycle.handle(happening);
