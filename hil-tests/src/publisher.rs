@@ -1,6 +1,6 @@
-//! An MQTT client that publishes whatever a test wants, garbage too, and waits until the broker has it.
+//! An MQTT client of a test: publishes whatever it wants, garbage too, waits until the broker has it, and listens in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rumqttc::{Client, Connection, Event, MqttOptions, Outgoing, Packet, QoS};
@@ -33,19 +33,31 @@ impl Publisher {
     /// What is retained on a topic. Waits for it to arrive.
     pub fn retained(&mut self, topic: &str) -> Result<Vec<u8>> {
         self.client.subscribe(topic, QoS::AtLeastOnce).context("queueing a subscription")?;
-        let mut payload = None;
-        self.drive("a retained message", |event| {
+        self.wait_message("a retained message", |payload| Some(payload.to_vec()))
+    }
+
+    /// Returns when the broker has taken the subscription.
+    pub fn subscribe(&mut self, topic: &str) -> Result<()> {
+        self.client.subscribe(topic, QoS::AtLeastOnce).context("queueing a subscription")?;
+        self.drive("the broker's acknowledgement", |event| matches!(event, Event::Incoming(Packet::SubAck(_))))
+    }
+
+    /// Waits for a message on a subscribed topic of which `pick` makes a value.
+    pub fn wait_message<T>(&mut self, what: &str, mut pick: impl FnMut(&[u8]) -> Option<T>) -> Result<T> {
+        let mut found = None;
+        self.drive(what, |event| {
             if let Event::Incoming(Packet::Publish(publish)) = event {
-                payload = Some(publish.payload.to_vec());
+                found = pick(&publish.payload);
             }
-            payload.is_some()
+            found.is_some()
         })?;
-        payload.context("a message without a payload")
+        found.with_context(|| format!("no message for {what}"))
     }
 
     fn drive(&mut self, what: &str, mut done: impl FnMut(&Event) -> bool) -> Result<()> {
+        let deadline = Instant::now() + wait::PATIENCE;
         loop {
-            match self.connection.recv_timeout(wait::PATIENCE) {
+            match self.connection.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Ok(event)) if done(&event) => return Ok(()),
                 Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) => bail!("disconnected while waiting for {what}"),
                 Ok(Ok(_)) => {}

@@ -6,8 +6,13 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use rigwire_hil_tests::dialects::of_type;
 use rigwire_hil_tests::procedures;
+use rigwire_hil_tests::publisher::Publisher;
 use rigwire_hil_tests::rig::{Choice, METER, Rig};
 use rigwire_hil_tests::wait::{self, PATIENCE};
+use rigwire_shared::event::EventBody;
+use rigwire_shared::ids::AgentId;
+use rigwire_shared::topic::{Channel, Topic};
+use rigwire_shared::wire::{self, Batch};
 use serde_json::{Value, json};
 
 /// Six seconds of readings.
@@ -73,11 +78,15 @@ fn a_run_that_ends_while_the_hub_is_away_is_in_the_record_when_it_returns() -> R
     let mut rig = Rig::start(Choice::Mosquitto)?;
     let id = rig.hub.start_run(&procedures::long_reading(20), &json!({}))?;
     let before = wait_readings(&rig, &id, 3)?;
+    let broker = rig.broker.as_ref().context("a rig without a broker")?;
+    let mut listener = Publisher::connect("listener", broker.port())?;
+    listener.subscribe(&Topic::Agent(AgentId::new(rig.agent.id())?, Channel::Up).text())?;
     rig.hub.kill()?;
     // The meter is asked until the step is done, hub or no hub.
-    rig.agent.process()?.wait_for("the end of the step", 0, PATIENCE, |line| {
-        (line.text.contains("step") && (line.text.contains("completed") || line.text.contains("finished")))
-            .then_some(())
+    listener.wait_message("the end of the step", |payload| {
+        let batch: Batch = wire::decode(payload).ok()?;
+        let ended = batch.events.iter().any(|event| matches!(event.body, EventBody::StepFinished(_)));
+        ended.then_some(())
     })?;
     rig.hub.start_again()?;
     let run = rig.hub.wait_run(&id, &["completed", "failed", "cancelled"])?;
