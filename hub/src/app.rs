@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::continuity::Continuity;
 use crate::hub::Hub;
 use crate::procedures::Procedures;
 
@@ -12,6 +13,7 @@ use crate::procedures::Procedures;
 pub struct App {
     pub hub: Hub,
     pub procedures: Arc<Procedures>,
+    pub continuity: Arc<Continuity>,
     /// Cancelled when the hub stops.
     pub shutdown: CancellationToken,
     /// Open sockets, waited for when the hub stops.

@@ -136,8 +136,8 @@ pub enum Interest {
     Run(RunReference),
     /// State, samples and frames of one device.
     Device(DeviceId),
-    /// Every run, device and agent.
-    Everything,
+    /// Every run.
+    Runs,
 }
 
 /// A run by either of its ids.
@@ -154,7 +154,7 @@ pub enum View {
     UnknownRun(RunReference),
     Device(Box<DeviceSnapshot>),
     UnknownDevice(DeviceId),
-    Everything,
+    Runs,
 }
 
 /// Subscriptions, limits and lifecycle of one client, without its socket. The shell calls `open` once, then the others as

@@ -49,6 +49,7 @@ pub struct RunHeader {
     pub name: String,
     /// Who runs it, for clients that show an agent: the procedure's name, or what an external producer calls itself.
     pub agent_name: String,
+    #[serde(with = "rigwire_shared::value::fields")]
     pub params: Fields,
     pub external: bool,
     pub created_at: Timestamp,
@@ -101,6 +102,7 @@ pub struct StepCard {
     /// Module id, such as `instrument.read`.
     pub module: String,
     /// `with` as written, before templates.
+    #[serde(with = "rigwire_shared::value::fields")]
     pub data: Fields,
     pub needs: Vec<StepId>,
     pub finally: bool,
@@ -186,9 +188,11 @@ pub enum RunEventBody {
         error: Option<String>,
     },
     /// A free event of a program, such as `tool_call` or `llm_request`.
+    #[serde(rename = "event")]
     Custom(CustomEvent),
     /// State of wells, by resource name.
     Wells {
+        #[serde(with = "rigwire_shared::value::fields")]
         wells: Fields,
     },
     Artifact {
@@ -307,6 +311,7 @@ pub enum StepChange {
     },
     Completed {
         duration_s: f64,
+        #[serde(with = "rigwire_shared::value::fields")]
         outputs: Fields,
         screenshot: Option<String>,
     },
@@ -361,7 +366,9 @@ pub struct Verdict {
 pub struct Iteration {
     pub iteration: u64,
     pub run: Option<RunId>,
+    #[serde(with = "rigwire_shared::value::fields")]
     pub parameters: Fields,
+    #[serde(with = "rigwire_shared::value::fields")]
     pub metrics: Fields,
     pub feasible: bool,
     pub pareto_updated: bool,
@@ -441,6 +448,22 @@ pub enum DeviceEvent {
     Interlock { device: DeviceId, rule: String, action: String, safe: SafeState },
     Safe { device: DeviceId, cause: String, safe: SafeState },
     Gap { device: Option<DeviceId>, agent: AgentId, samples: u64, cause: GapCause },
+}
+
+impl DeviceEvent {
+    /// The device that it is about; none for what concerns an agent as a whole.
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::State(snapshot) => Some(&snapshot.device),
+            Self::Sample(sample) => Some(&sample.device),
+            Self::Frame(frame) => Some(&frame.device),
+            Self::Limit(change) => Some(&change.device),
+            Self::PreviewUnavailable { device, .. } | Self::Interlock { device, .. } | Self::Safe { device, .. } => {
+                Some(device)
+            }
+            Self::Gap { device, .. } => device.as_ref(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

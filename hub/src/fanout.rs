@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use crate::dialect::{Dialect, Interest, Rendered, RunReference};
-use crate::event::{Class, DeviceEvent, Event, EventKind};
+use crate::event::{Class, Event, EventKind};
 
 /// An event and its words in each dialect, made when first asked for and shared from then on.
 #[derive(Debug)]
@@ -178,12 +178,10 @@ impl Registry {
             let Some(watchers) = self.watchers.get_mut(&interest) else { continue };
             watchers.retain(|watcher| {
                 let Some(queue) = watcher.upgrade() else { return false };
-                // A client that watches a run and its device hears of an event that is about both once.
+                // A client that watches one run and all of them hears of an event once.
                 if !told.contains(&Arc::as_ptr(&queue)) {
                     queue.push(published);
-                    if interest != Interest::Everything {
-                        told.push(Arc::as_ptr(&queue));
-                    }
+                    told.push(Arc::as_ptr(&queue));
                 }
                 true
             });
@@ -205,27 +203,11 @@ impl Registry {
 
 /// The interests that an event concerns.
 fn about(event: &Event) -> Vec<Interest> {
-    let mut interests = Vec::with_capacity(4);
     match &event.kind {
-        EventKind::Run(run) => {
-            interests.push(Interest::Run(RunReference::Id(run.run.id)));
+        EventKind::Run(run) => vec![Interest::Run(RunReference::Id(run.run.id)), Interest::Runs],
+        EventKind::Device(device) => {
+            device.device().map(|device| Interest::Device(device.clone())).into_iter().collect()
         }
-        EventKind::Device(device) => match device {
-            DeviceEvent::State(snapshot) => {
-                interests.push(Interest::Device(snapshot.device.clone()));
-                interests.extend(snapshot.held_by.map(|run| Interest::Run(RunReference::Id(run))));
-            }
-            DeviceEvent::Sample(sample) => interests.push(Interest::Device(sample.device.clone())),
-            DeviceEvent::Frame(frame) => interests.push(Interest::Device(frame.device.clone())),
-            DeviceEvent::Limit(change) => interests.push(Interest::Device(change.device.clone())),
-            DeviceEvent::PreviewUnavailable { device, .. }
-            | DeviceEvent::Interlock { device, .. }
-            | DeviceEvent::Safe { device, .. }
-            | DeviceEvent::Gap { device: Some(device), .. } => interests.push(Interest::Device(device.clone())),
-            DeviceEvent::Gap { device: None, .. } => {}
-        },
-        EventKind::Agent(_) => {}
+        EventKind::Agent(_) => Vec::new(),
     }
-    interests.push(Interest::Everything);
-    interests
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod broker;
 pub mod commands;
+pub mod continuity;
 pub mod demo;
 pub mod dialect;
 pub mod error;

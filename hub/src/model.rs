@@ -38,7 +38,7 @@ pub enum Output {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    Command { agent: AgentId, command: Command },
+    Command { agent: AgentId, command: Box<Command> },
     Ack { agent: AgentId, ack: Ack },
 }
 
@@ -191,7 +191,7 @@ impl Model {
                 Some(known) => View::Device(Box::new(known.snapshot())),
                 None => View::UnknownDevice(device.clone()),
             },
-            Interest::Everything => View::Everything,
+            Interest::Runs => View::Runs,
         }
     }
 
@@ -202,7 +202,7 @@ impl Model {
                 Some(id) => Interest::Run(RunReference::Id(*id)),
                 None => interest.clone(),
             },
-            Interest::Run(RunReference::Id(_)) | Interest::Device(_) | Interest::Everything => interest.clone(),
+            Interest::Run(RunReference::Id(_)) | Interest::Device(_) | Interest::Runs => interest.clone(),
         }
     }
 

@@ -1,17 +1,21 @@
 //! Every URL on one screen.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Query, State, WebSocketUpgrade};
 use axum::http::{Method, StatusCode};
 use axum::response::{Html, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::api::{agents, devices, health, procedures, reports, runs};
 use crate::app::App;
-use crate::dialect::{agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
+use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use crate::error::ApiError;
-use crate::websocket::upgrade;
+use crate::websocket::{upgrade, upgrade_then};
 
 const BODY_MAX: usize = 1024 * 1024;
 
@@ -87,8 +91,13 @@ struct UpdatesQuery {
 }
 
 async fn updates(socket: WebSocketUpgrade, State(app): State<App>, Query(query): Query<UpdatesQuery>) -> Response {
-    let client = query.client_id.unwrap_or_default();
-    upgrade(socket, &app, test_dashboard::session::Session::new(client, 0))
+    let client = test_dashboard::session::client_id(query.client_id.as_deref(), Uuid::new_v4());
+    let resumed = app.continuity.last(&client, Instant::now());
+    let session = test_dashboard::session::Session::new(client.clone(), resumed);
+    let continuity = Arc::clone(&app.continuity);
+    upgrade_then(socket, &app, session, move |session| {
+        continuity.keep(client, session.last_sequence().unwrap_or(resumed), Instant::now());
+    })
 }
 
 async fn unknown(OriginalUri(uri): OriginalUri) -> ApiError {

@@ -20,7 +20,8 @@ use crate::procedure::{Procedure, Role, Step};
 mod outcome;
 mod plan;
 
-pub use plan::{Action, GRACE, Next};
+pub(crate) use plan::GRACE;
+pub use plan::{Action, Next};
 
 /// Lines of the log that a failed run shows with its error.
 const LOG_TAIL: usize = 10;

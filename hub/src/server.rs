@@ -72,7 +72,8 @@ impl Server {
         );
 
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
-        let app = App { hub, procedures, shutdown: front.clone(), sockets: TaskTracker::new() };
+        let app =
+            App { hub, procedures, continuity: Arc::default(), shutdown: front.clone(), sockets: TaskTracker::new() };
         let (service, stop) = (router::router(app.clone()), front.clone());
         parts.spawn(async move {
             let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;

@@ -42,7 +42,7 @@ enum Job {
 
 enum Written {
     Event(Arc<Published>),
-    Record(Record),
+    Record(Box<Record>),
 }
 
 /// The hub's end of the record. Cheap to clone.
@@ -120,7 +120,7 @@ impl Store {
                 Output::Event(_) => {}
                 Output::Record(record) => {
                     self.flush_if_mixed(&mut records, &mut effects).await?;
-                    records.push(Written::Record(record));
+                    records.push(Written::Record(Box::new(record)));
                 }
                 Output::Effect(effect) => effects.push(effect),
             }

@@ -45,7 +45,17 @@ const TRY_AGAIN_LATER: u16 = 1013;
 /// Names sockets for as long as the hub runs.
 static NEXT_VIEWER: AtomicU64 = AtomicU64::new(1);
 
-pub fn upgrade(upgrade: WebSocketUpgrade, app: &App, session: impl Session + 'static) -> Response {
+pub fn upgrade(socket: WebSocketUpgrade, app: &App, session: impl Session + 'static) -> Response {
+    upgrade_then(socket, app, session, |_| {})
+}
+
+/// `ended` sees the session once its socket is closed.
+pub fn upgrade_then<S: Session + 'static>(
+    upgrade: WebSocketUpgrade,
+    app: &App,
+    session: S,
+    ended: impl FnOnce(&S) + Send + 'static,
+) -> Response {
     let hub = app.hub.clone();
     let shutdown = app.shutdown.clone();
     let tracker = app.sockets.clone();
@@ -61,8 +71,9 @@ pub fn upgrade(upgrade: WebSocketUpgrade, app: &App, session: impl Session + 'st
                     queue: Arc::new(Queue::default()),
                     unflushed: false,
                 };
-                let ended = connection.serve(&shutdown).await;
-                connection.finish(ended).await;
+                let why = connection.serve(&shutdown).await;
+                ended(&connection.session);
+                connection.finish(why).await;
             })
         },
     )

@@ -55,7 +55,9 @@ impl Channel {
 pub fn shard(agent: &AgentId) -> u8 {
     let hash =
         agent.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (hash % u32::from(SHARDS)) as u8
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of a u8")]
+    let shard = (hash % u32::from(SHARDS)) as u8;
+    shard
 }
 
 impl Topic {

@@ -61,6 +61,33 @@ impl Value {
     }
 }
 
+/// For `#[serde(with = "...")]`: named values as a table where people read them, as pairs in postcard.
+pub mod fields {
+    use alloc::vec::Vec;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Fields, Value};
+
+    pub fn serialize<S: Serializer>(fields: &Fields, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_map(fields.iter().map(|(name, value)| (name, value)))
+        } else {
+            fields.serialize(serializer)
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Vec::deserialize(deserializer);
+        }
+        match Value::deserialize(deserializer)? {
+            Value::Map(fields) => Ok(fields),
+            _ => Err(serde::de::Error::custom("expected a table of named values")),
+        }
+    }
+}
+
 /// Deepest nesting that is read. Bytes from outside must not be able to exhaust the stack.
 pub const DEPTH_MAX: u8 = 32;
 

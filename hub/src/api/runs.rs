@@ -34,27 +34,22 @@ struct Start {
     params: Option<Value>,
     #[serde(default)]
     name: Option<String>,
+    #[serde(default)]
+    external: bool,
 }
 
 pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let body = json_body(&body)?;
-    if body.get("external").is_some_and(|external| external != &serde_json::Value::Bool(false)) {
-        let detail = "external runs are not served by this version; start a procedure instead";
-        return Err(ApiError::unprocessable("NOT_SUPPORTED", detail));
-    }
-    let body = match body {
-        serde_json::Value::Object(mut fields) => {
-            fields.remove("external");
-            serde_json::Value::Object(fields)
-        }
-        other => other,
-    };
     let request: Start = serde_json::from_value(body).map_err(|error| {
         let detail = format!(
             "the body is not a request to start a run: {error}; expected {{\"procedure\", \"params\"?, \"name\"?}}"
         );
         ApiError::unprocessable("INVALID_REQUEST", detail)
     })?;
+    if request.external {
+        let detail = "external runs are not served by this version; start a procedure instead";
+        return Err(ApiError::unprocessable("NOT_SUPPORTED", detail));
+    }
     let procedure = find(&app, request.procedure).await?;
     let given = match request.params {
         None | Some(Value::Null) => Vec::new(),
@@ -91,7 +86,12 @@ async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiErro
         }
         serde_json::Value::Object(_) => Procedure::from_json(&wanted, "procedure")
             .map_err(|invalid| ApiError::unprocessable("INVALID_PROCEDURE", invalid.to_string())),
-        _ => Err(ApiError::unprocessable("INVALID_REQUEST", "procedure is neither a name nor an object")),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::Array(_) => {
+            Err(ApiError::unprocessable("INVALID_REQUEST", "procedure is neither a name nor an object"))
+        }
     }
 }
 

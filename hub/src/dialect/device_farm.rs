@@ -6,7 +6,6 @@
 //! A sixth dialect is a folder of the same shape beside this one, listed in `Dialect`.
 
 mod ack;
-mod base64;
 mod client;
 mod limits;
 pub mod message;

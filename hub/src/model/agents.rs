@@ -236,7 +236,7 @@ impl Model {
             }
             let message = format!("agent {agent} restarted while the step was running");
             let change = run.failed(index, code::AGENT_RESTARTED, message, 0.0);
-            let events = run.step_event(index, change).into_iter().collect();
+            let events = run.step_event(index, change).map(RunEventBody::Step).into_iter().collect();
             self.emit_all(run_id, events, now, now);
         }
     }
@@ -344,7 +344,8 @@ impl Model {
 
     fn step_change(&mut self, attempt: AttemptId, change: StepChange, at: Timestamp, now: Timestamp) {
         let Some((run_id, index)) = self.attempts.get(&attempt).copied() else { return };
-        let events = self.runs.get(&run_id).and_then(|run| run.step_event(index, change)).into_iter().collect();
+        let event = self.runs.get(&run_id).and_then(|run| run.step_event(index, change));
+        let events = event.map(RunEventBody::Step).into_iter().collect();
         self.emit_all(run_id, events, at, now);
     }
 
@@ -364,7 +365,9 @@ impl Model {
                     message: format!("agent {agent} was stopped while the step was running"),
                 },
             },
-            outcome => outcome,
+            outcome @ (StepOutcome::Completed { .. } | StepOutcome::Failed { .. } | StepOutcome::Cancelled { .. }) => {
+                outcome
+            }
         };
         let events = run.finish_step(index, outcome, duration_s);
         self.emit_all(run_id, events, at, now);
@@ -377,7 +380,7 @@ impl Model {
         let body = match report {
             RunReport::Progress { percent, message, .. } => {
                 let change = StepChange::Progress { percent: sane(percent), message: message.unwrap_or_default() };
-                run.step_event(index, change)
+                run.step_event(index, change).map(RunEventBody::Step)
             }
             RunReport::Metric { name, value, unit } => Some(RunEventBody::Metric(Metric {
                 name,

@@ -157,7 +157,7 @@ impl Model {
                 let attempt = AttemptId(self.uuid());
                 let Some(run) = self.runs.get(&id) else { return };
                 let number = run.next_attempt(index);
-                let Some(RunEventBody::Step(event)) = run.step_event(index, StepChange::Dispatched) else { return };
+                let Some(event) = run.step_event(index, StepChange::Dispatched) else { return };
                 let event = StepEvent { attempt_id: Some(attempt), attempt: number, ..event };
                 self.attempts.insert(attempt, (id, index));
                 self.emit(id, RunEventBody::Step(event), now);
@@ -201,7 +201,7 @@ impl Model {
 
     pub(super) fn send(&mut self, agent: &rigwire_shared::ids::AgentId, body: CommandBody, expires_at: Timestamp) {
         let Some(epoch) = self.fleet.agent(agent).map(|known| known.epoch) else { return };
-        let command = Command { id: CommandId(self.uuid()), epoch, expires_at, body };
+        let command = Box::new(Command { id: CommandId(self.uuid()), epoch, expires_at, body });
         self.effect(Effect::Command { agent: agent.clone(), command });
     }
 

@@ -26,17 +26,17 @@ impl Run {
         self.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.attempt_id?)))
     }
 
-    pub fn step_event(&self, index: usize, change: StepChange) -> Option<RunEventBody> {
+    pub fn step_event(&self, index: usize, change: StepChange) -> Option<StepEvent> {
         let card = self.header.steps.get(index)?;
         let step = self.steps.get(index)?;
-        Some(RunEventBody::Step(StepEvent {
+        Some(StepEvent {
             step: card.id.clone(),
             module: card.module.clone(),
             device: self.device_of(index).map(|bound| bound.device.clone()),
             attempt_id: step.attempt_id,
             attempt: step.attempt.max(1),
             change,
-        }))
+        })
     }
 
     /// The events that an agent's result gives rise to.
@@ -48,7 +48,7 @@ impl Run {
                 (Vec::new(), StepChange::Cancelled { duration_s, safe: safe.map(SafeState::from) })
             }
         };
-        events.extend(self.step_event(index, change));
+        events.extend(self.step_event(index, change).map(RunEventBody::Step));
         events
     }
 

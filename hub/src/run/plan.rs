@@ -8,18 +8,19 @@ use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
 
 use super::Run;
-use crate::event::{RunEventBody, RunLog, RunStatus, SafeState, StepChange, StepState};
+use crate::event::{RunEventBody, RunLog, RunStatus, SafeState, StepChange, StepEvent, StepState};
 use crate::module::{self, Where};
 use crate::procedure::{DEFAULT_TIMEOUT, Step};
 use crate::template;
 
 /// Beyond a step's own timeout, for the way to the agent and back.
-pub const GRACE: Duration = Duration::from_secs(15);
+pub(crate) const GRACE: Duration = Duration::from_secs(15);
 
 /// How long an agent may take to confirm that it stopped a step.
-pub const CANCEL_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an action lives for one call")]
 pub enum Action {
     Emit(RunEventBody),
     /// Send the step to the agent of its device, under a new attempt id.
@@ -177,7 +178,7 @@ impl Run {
         let message = format!("{}: no result from agent {agent} within {elapsed:.0} s", plan.module);
         let change = self.failed(index, code::MODULE_TIMEOUT, message, elapsed);
         let mut actions = vec![Action::Stop { index, attempt, cause: "overdue".to_owned() }];
-        actions.extend(self.step_event(index, change).map(Action::Emit));
+        actions.extend(self.step_event(index, change).map(RunEventBody::Step).map(Action::Emit));
         Next::Do(actions)
     }
 
@@ -224,7 +225,7 @@ impl Run {
                 });
                 let completed = StepChange::Completed { duration_s: elapsed, outputs: Fields::new(), screenshot: None };
                 let mut actions = vec![Action::Emit(log)];
-                actions.extend(self.step_event(index, completed).map(Action::Emit));
+                actions.extend(self.step_event(index, completed).map(RunEventBody::Step).map(Action::Emit));
                 Next::Do(actions)
             }
             "assert" => self.assert(index, &with, elapsed),
@@ -299,17 +300,14 @@ impl Run {
     }
 
     fn emit(&self, index: usize, change: StepChange) -> Next {
-        Next::Do(self.step_event(index, change).map(Action::Emit).into_iter().collect())
+        Next::Do(self.step_event(index, change).map(RunEventBody::Step).map(Action::Emit).into_iter().collect())
     }
 
     /// Begins an attempt that has no agent behind it.
     fn emit_attempt(&self, index: usize, change: StepChange) -> Next {
         let attempt = self.next_attempt(index);
-        let event = self.step_event(index, change).map(|body| match body {
-            RunEventBody::Step(step) => RunEventBody::Step(crate::event::StepEvent { attempt, ..step }),
-            other => other,
-        });
-        Next::Do(event.map(Action::Emit).into_iter().collect())
+        let event = self.step_event(index, change).map(|event| StepEvent { attempt, ..event });
+        Next::Do(event.map(RunEventBody::Step).map(Action::Emit).into_iter().collect())
     }
 
     fn begin_and_fail(&self, index: usize, error_code: &str, message: String) -> Next {
@@ -332,6 +330,8 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 fn plain(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
-        other => serde_json::to_string(other).unwrap_or_default(),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => {
+            serde_json::to_string(value).unwrap_or_default()
+        }
     }
 }

@@ -77,7 +77,7 @@ impl World {
             ["unknown-run", reference] => View::UnknownRun(reference.parse().unwrap()),
             ["device", id, state] => View::Device(Box::new(device(id, state, None))),
             ["unknown-device", id] => View::UnknownDevice(DeviceId::new(id).unwrap()),
-            ["everything"] => View::Everything,
+            ["everything"] => View::Runs,
             _ => panic!("{line:?} is not a view that the tests know"),
         }
     }

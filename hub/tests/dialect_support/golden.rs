@@ -20,7 +20,7 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (
         Dialect::ProtocolRuns,
         "well_state_update",
-        r#"{"type":"wells","wells":[["source_plate",{"liquid_mask":"0x3","volumes":[100.0,50.0]}]]}"#,
+        r#"{"type":"wells","wells":{"source_plate":{"liquid_mask":"0x3","volumes":[100.0,50.0]}}}"#,
         0,
     ),
     (Dialect::ProtocolRuns, "complete", "finished completed", 1),
@@ -65,7 +65,7 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (
         Dialect::SolverRuns,
         "optimization_iteration",
-        r#"{"type":"iteration","iteration":5,"run":"550e8400-e29b-41d4-a716-446655440009","parameters":[["width_mm",28.5],["height_mm",85.0]],"metrics":[["amplitude_uniformity",0.91],["stress_safety_factor",2.5]],"feasible":true,"pareto_updated":true}"#,
+        r#"{"type":"iteration","iteration":5,"run":"550e8400-e29b-41d4-a716-446655440009","parameters":{"width_mm":28.5,"height_mm":85.0},"metrics":{"amplitude_uniformity":0.91,"stress_safety_factor":2.5},"feasible":true,"pareto_updated":true}"#,
         0,
     ),
     (Dialect::TestDashboard, "suite_progress", "progress 40 solving read Reading", 0),
@@ -76,7 +76,7 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (
         Dialect::TestDashboard,
         "event_of_a_program",
-        r#"{"type":"custom","event_type":"tool_call","payload":{"tool":"search","arguments":{"query":"test data"}},"sequence":15,"duration_ms":150.5,"test":"read"}"#,
+        r#"{"type":"event","event_type":"tool_call","payload":{"tool":"search","arguments":{"query":"test data"}},"sequence":15,"duration_ms":150.5,"test":"read"}"#,
         0,
     ),
     (Dialect::TestDashboard, "delta_update", "step read completed 12.5", 1),

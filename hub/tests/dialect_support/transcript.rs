@@ -10,7 +10,7 @@
 //! @ +30s                time passes; whatever is due happens on the way
 //! lost 3                so many events were dropped on the way to this client
 //! < {"type":"pong"}     the session sends (expected; `x3` at the end: three times)
-//! ~ Watch(Everything)   the session asks the hub (expected)
+//! ~ Watch(Runs)   the session asks the hub (expected)
 //! | 1000 reason         the session closes (expected)
 //! ```
 

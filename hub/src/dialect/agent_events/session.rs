@@ -165,12 +165,12 @@ impl dialect::Session for Session {
     fn open(&mut self, now: Moment) {
         self.next_sweep = Some(now.instant + self.limits.sweep_interval);
         self.say(WELCOME, None, now);
-        self.outbox.ask(Request::Watch(Interest::Everything));
+        self.outbox.ask(Request::Watch(Interest::Runs));
     }
 
     fn handle_view(&mut self, view: View, _now: Moment) {
         match view {
-            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Everything => {}
+            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Runs => {}
         }
     }
 

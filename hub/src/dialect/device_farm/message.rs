@@ -13,7 +13,7 @@ use crate::event::{
     RunLog, RunStatus, StepChange, StepEvent,
 };
 
-use super::base64;
+use base64::Engine;
 
 /// Field of the messages that wait for an acknowledgement.
 pub(super) const MESSAGE_ID: &str = "message_id";
@@ -214,7 +214,7 @@ fn log_entry(run: &RunHeader, line: &RunLog, at: Timestamp) -> Rendered {
 
 fn preview_frame(frame: &Frame, at: Timestamp) -> Rendered {
     let mut frame_data = format!("data:{};base64,", frame.media_type);
-    base64::encode_into(&mut frame_data, &frame.data);
+    base64::engine::general_purpose::STANDARD.encode_string(&frame.data, &mut frame_data);
     let message = PreviewFrame {
         kind: topic::PREVIEW,
         device_id: &frame.device,

@@ -48,7 +48,7 @@ impl Session {
         let after = !self.subscriptions.is_empty();
         if before != after {
             let watch = if after { Request::Watch } else { Request::Unwatch };
-            self.outbox.ask(watch(Interest::Everything));
+            self.outbox.ask(watch(Interest::Runs));
         }
     }
 }
@@ -65,7 +65,7 @@ impl dialect::Session for Session {
 
     fn handle_view(&mut self, view: View, _now: Moment) {
         match view {
-            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Everything => {}
+            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Runs => {}
         }
     }
 

@@ -1,8 +1,6 @@
 //! Stories of runs: what the engine tells and asks, told message by message.
 
-mod model_support;
-
-use model_support::{World, device, finished, measured};
+use crate::support::{World, device, finished, measured};
 use rigwire::event::{RunEventBody, RunStatus};
 use rigwire_shared::agent::DeviceState;
 use rigwire_shared::command::CommandBody;
@@ -249,7 +247,7 @@ fn a_batch_counts_once_and_a_gap_is_asked_for() {
     let second = world.batch(vec![finished(asked.attempt, asked.run, StepOutcome::Completed { outputs: Vec::new() })]);
     let agent = world.agent.clone();
     let before = world.acks.last().unwrap().durable;
-    let mut send = |world: &mut World, batch: &Batch| {
+    let send = |world: &mut World, batch: &Batch| {
         world.model.batch(&agent, batch.clone(), world.now);
         world.settle();
         *world.acks.last().unwrap()

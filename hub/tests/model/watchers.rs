@@ -119,7 +119,7 @@ fn a_watcher_hears_of_an_event_once_and_only_of_what_it_watches() {
     let (one, all, other) = (Arc::new(Queue::default()), Arc::new(Queue::default()), Arc::new(Queue::default()));
     registry.watch(Interest::Run(RunReference::Id(RunId(Uuid::from_u128(7)))), &one);
     registry.watch(Interest::Run(RunReference::Id(RunId(Uuid::from_u128(7)))), &one);
-    registry.watch(Interest::Everything, &all);
+    registry.watch(Interest::Runs, &all);
     registry.watch(Interest::Run(RunReference::Id(RunId(Uuid::from_u128(8)))), &other);
     registry.publish(&status(1));
     assert_eq!(drain(&one).0, [1]);

@@ -145,5 +145,5 @@ fn json_is_read_like_toml() {
 
 #[test]
 fn the_demonstration_is_a_good_procedure() {
-    Procedure::from_toml(include_str!("../procedures/demo-ramp.toml"), "demo-ramp.toml").unwrap();
+    Procedure::from_toml(include_str!("../../procedures/demo-ramp.toml"), "demo-ramp.toml").unwrap();
 }

@@ -124,7 +124,7 @@ impl World {
                         self.told.push((event.number, event.body.clone(), published.event.at));
                     }
                 }
-                Output::Effect(Effect::Command { command, .. }) => self.commands.push(command),
+                Output::Effect(Effect::Command { command, .. }) => self.commands.push(*command),
                 Output::Effect(Effect::Ack { ack, .. }) => self.acks.push(ack),
                 Output::Record(_) => {}
             }

@@ -1,10 +1,8 @@
 //! The record: durable before it is acted on, the same after a restart, and closed to a second hub.
 
-mod model_support;
-
 use std::sync::Arc;
 
-use model_support::measured;
+use crate::support::measured;
 use rigwire::dialect::RunReference;
 use rigwire::event::RunStatus;
 use rigwire::model::{Effect, Model, StartRun};

@@ -1,10 +1,8 @@
 //! What holds for every run, whatever its agent, its devices and its users do.
 
-mod model_support;
-
 use std::sync::Arc;
 
-use model_support::{World, finished, measured};
+use crate::support::{World, finished, measured};
 use proptest::prelude::*;
 use rigwire::event::{RunEventBody, StepChange};
 use rigwire::procedure::Procedure;

@@ -1,0 +1,13 @@
+//! The hub's cores, tested as data: procedures, the engine, the record and the watchers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test says what it looks for and panics otherwise"
+)]
+
+mod procedures;
+mod properties;
+mod record;
+mod runs;
+mod support;
+mod watchers;
