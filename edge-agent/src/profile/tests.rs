@@ -1,5 +1,6 @@
 //! The bundled profiles as they are, and each mistake with the message it earns.
 
+use proptest::prelude::*;
 use rigwire_shared::unit::Unit;
 
 use super::*;
@@ -271,4 +272,42 @@ fn vectors_that_do_not_hold_are_named() {
     let source = KORAD.replace("mode = \"cv\", output = 1", "mode = \"cc\", output = 1");
     let errors = Profile::parse("x.toml", &source).unwrap().check_vectors().unwrap_err();
     assert_eq!(errors, ["line 113: vector of status: mode is cv, expected cc"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Files come from outside: whatever is in them, the answer is a profile or a message.
+    #[test]
+    fn no_file_panics(
+        which in 0_usize..3,
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), "[-0-9a-z\"{}=.,\\[\\]\n]{0,6}", 0_usize..6), 1..4),
+    ) {
+        let mut text: Vec<char> = [KORAD, METER, EUROTHERM][which].chars().collect();
+        for (at, new, removed) in changes {
+            let at = at.index(text.len());
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, new.chars());
+        }
+        let source: String = text.into_iter().collect();
+        match Profile::parse("x.toml", &source) {
+            Ok(profile) => drop(profile.check_vectors()),
+            Err(error) => prop_assert!(error.problems.iter().all(|problem| !problem.message.is_empty())),
+        }
+    }
+
+    /// A wrong number anywhere is a message, not an overflow.
+    #[test]
+    fn no_number_panics(which in 0_usize..3, at in any::<proptest::sample::Index>(), number in prop_oneof![
+        Just("0"), Just("-1"), Just("9223372036854775807"), Just("65535"), Just("1e308"), Just("nan"), Just("255"),
+    ]) {
+        let source = [KORAD, METER, EUROTHERM][which];
+        let digits: Vec<(usize, &str)> = source.match_indices(|c: char| c.is_ascii_digit()).collect();
+        let (start, _) = digits[at.index(digits.len())];
+        let end = start + source[start..].find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(0);
+        let changed = format!("{}{number}{}", &source[..start], &source[end..]);
+        if let Ok(profile) = Profile::parse("x.toml", &changed) {
+            drop(profile.check_vectors());
+        }
+    }
 }

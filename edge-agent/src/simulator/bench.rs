@@ -243,12 +243,12 @@ async fn input(players: &mut BTreeMap<String, Player>, buffer: &mut [u8]) {
         for player in players.values_mut() {
             let Some(pty) = &player.pty else { continue };
             match pty.poll_read(context, buffer) {
-                Poll::Ready(Ok(count)) => {
+                Poll::Ready(Ok(count)) if count > 0 => {
                     player.core.push(&buffer[..count], Instant::now());
                     return Poll::Ready(());
                 }
-                Poll::Ready(Err(error)) => {
-                    tracing::warn!("{} failed and counts as unplugged: {error}", pty.path().display());
+                Poll::Ready(ended) => {
+                    tracing::warn!("{} failed and counts as unplugged: {ended:?}", pty.path().display());
                     player.pty = None;
                     return Poll::Ready(());
                 }

@@ -68,6 +68,9 @@ fn action(checker: &mut Checker<'_>, context: &Context<'_>, place: &Place, writt
     if limit.is_some_and(|limit| limit.lifetime == Some(0)) {
         checker.complain(&place.key("write_limit").key("lifetime"), "0 writes, expected at least 1");
     }
+    if written.timeout_ms.is_some_and(|timeout| !(1..=600_000).contains(&timeout)) {
+        checker.complain(&place.key("timeout_ms"), "out of range, expected 1 to 600000");
+    }
     Some(Action {
         id: written.id.clone(),
         about: written.doc.clone().unwrap_or_else(|| written.id.replace('_', " ")),
