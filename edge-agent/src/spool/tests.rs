@@ -238,6 +238,10 @@ fn a_full_spool_gives_up_its_oldest_samples_and_never_an_event() {
             }
         }
         assert_eq!(samples, 396 * 2, "every sample is there or counted");
+        let within = Position { epoch: Epoch(1000), number: 10 };
+        spool.rewind(Some(within));
+        let next = spool.next_unsent(NOW).unwrap().unwrap();
+        assert_eq!((next.position.number, next.previous), (11, Some(within)), "in the midst of what gave way");
     }
     assert!(given_up > 0);
 }
