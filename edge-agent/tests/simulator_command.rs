@@ -75,7 +75,7 @@ fn the_first_line_is_the_port_and_every_order_has_an_answer() {
 #[test]
 fn an_unknown_profile_ends_it_with_a_message() {
     let output = Command::new(env!("CARGO_BIN_EXE_rigwire-agent")).args(["simulate", "korad.ka3005"]).output().unwrap();
-    assert_eq!(output.status.success(), false);
+    assert!(!output.status.success());
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("korad.ka3005: no such profile, did you mean korad.ka3005p?"), "{message}");
 }
