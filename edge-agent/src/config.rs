@@ -12,9 +12,8 @@ use crate::port::PortAddress;
 use crate::profile::{Profile, SerialSettings};
 
 mod file;
-mod hub_address;
 
-pub use hub_address::HubAddress;
+pub use rigwire_shared::broker::BrokerAddress;
 
 /// Bytes that the spool may keep, unless the file says otherwise.
 const SPOOL_LIMIT_MIB: u64 = 256;
@@ -23,7 +22,7 @@ const SPOOL_LIMIT_MIB_MIN: u64 = 1;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub id: AgentId,
-    pub hub: HubAddress,
+    pub hub: BrokerAddress,
     pub spool: PathBuf,
     pub spool_limit_mib: u64,
     /// Level or filter for the log on standard error.
@@ -33,7 +32,7 @@ pub struct Config {
 
 impl Config {
     /// Defaults around what has none. Instruments may be added.
-    pub fn new(id: AgentId, hub: HubAddress, spool: PathBuf) -> Self {
+    pub fn new(id: AgentId, hub: BrokerAddress, spool: PathBuf) -> Self {
         Self { id, hub, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log: "info".to_owned(), instruments: Vec::new() }
     }
 

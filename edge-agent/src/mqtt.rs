@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::HubAddress;
+use crate::config::BrokerAddress;
 use crate::device::HubLink;
 use crate::recorder::Link;
 use crate::spool::SpooledBatch;
@@ -47,7 +47,7 @@ pub(crate) struct Mqtt {
     pub(crate) agent: AgentId,
     pub(crate) epoch: Epoch,
     pub(crate) host: String,
-    pub(crate) hub: HubAddress,
+    pub(crate) hub: BrokerAddress,
     pub(crate) recorder: mpsc::Sender<Link>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) live: mpsc::Receiver<Live>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rigwire_agent::config::{Config, HubAddress, InstrumentConfig, Mode};
+use rigwire_agent::config::{BrokerAddress, Config, InstrumentConfig, Mode};
 use rigwire_agent::port::PortAddress;
 use rigwire_agent::profile::Profile;
 use rigwire_agent::simulator::bench::{Bench, BenchInstrument, Coupling};
@@ -69,9 +69,8 @@ impl Demo {
         Ok(Self { bench, directory })
     }
 
-    pub fn agent_config(&self, broker: &crate::mqtt::Address) -> anyhow::Result<Config> {
-        let hub: HubAddress = broker.url().parse().map_err(|error| anyhow::anyhow!("the broker's address: {error}"))?;
-        let mut config = Config::new(AgentId::new(AGENT)?, hub, self.directory.join("spool"));
+    pub fn agent_config(&self, broker: &BrokerAddress) -> anyhow::Result<Config> {
+        let mut config = Config::new(AgentId::new(AGENT)?, broker.clone(), self.directory.join("spool"));
         for (name, profile) in [SUPPLY, METER] {
             let port = PortAddress::Serial(self.bench.path(name)?);
             let mut instrument = InstrumentConfig::new(DeviceId::new(name)?, bundled(profile)?, port);

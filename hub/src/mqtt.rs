@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rigwire_shared::broker::BrokerAddress;
 use rigwire_shared::command::Ack;
 use rigwire_shared::ids::AgentId;
 use rigwire_shared::topic::{Channel, Topic};
@@ -25,65 +26,9 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that wait inside the client. When full, the publisher waits; the polling task never publishes.
 const REQUESTS: usize = 256;
 
-/// Where the broker is.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Address {
-    pub host: String,
-    pub port: u16,
-    credentials: Option<(String, String)>,
-}
-
-impl Address {
-    pub fn new(host: String, port: u16) -> Self {
-        Self { host, port, credentials: None }
-    }
-
-    /// With the password: for connecting, never for showing.
-    pub fn url(&self) -> String {
-        match &self.credentials {
-            Some((user, password)) => format!("mqtt://{user}:{password}@{}:{}", self.host, self.port),
-            None => format!("mqtt://{}:{}", self.host, self.port),
-        }
-    }
-
-    /// Reads `mqtt://[user:password@]host[:port]`.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = || "not a broker's address, expected mqtt://host:port or mqtt://user:password@host:port".to_owned();
-        let rest = url.strip_prefix("mqtt://").ok_or_else(wrong)?.trim_end_matches('/');
-        let (credentials, place) = match rest.rsplit_once('@') {
-            Some((credentials, place)) => {
-                let (user, password) = credentials.split_once(':').ok_or_else(wrong)?;
-                (Some((user.to_owned(), password.to_owned())), place)
-            }
-            None => (None, rest),
-        };
-        let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
-            None => (place, 1883),
-        };
-        if host.is_empty() || host.contains('/') {
-            return Err(wrong());
-        }
-        Ok(Self { host: host.to_owned(), port, credentials })
-    }
-}
-
-/// Without the password.
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "mqtt://{}:{}", self.host, self.port)
-    }
-}
-
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
 /// Keeps connected until told to stop; every message goes to `messages`, in order. Effects are published as they come.
 pub async fn run(
-    address: Address,
+    address: BrokerAddress,
     client_id: String,
     messages: mpsc::Sender<Message>,
     mut effects: mpsc::Receiver<Vec<Effect>>,
@@ -133,14 +78,14 @@ enum Ended {
     Failed(String),
 }
 
-fn connect(address: &Address, client_id: &str) -> (AsyncClient, EventLoop) {
-    let mut options = MqttOptions::new(client_id, address.host.clone(), address.port);
+fn connect(address: &BrokerAddress, client_id: &str) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new(client_id, address.host(), address.port());
     options.set_keep_alive(KEEP_ALIVE);
     // What is lost with a session is asked for again by number; a session of its own would only deliver it twice.
     options.set_clean_session(true);
     options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
     options.set_inflight(200);
-    if let Some((user, password)) = &address.credentials {
+    if let Some((user, password)) = address.credentials() {
         options.set_credentials(user, password);
     }
     let (client, mut events) = AsyncClient::new(options, REQUESTS);
@@ -241,24 +186,4 @@ fn encode(group: Vec<Effect>) -> Vec<(String, Vec<u8>)> {
         }
     }
     messages
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_and_passwords_are_not_shown() {
-        for (url, expected) in [
-            ("mqtt://broker:1884", Ok("mqtt://broker:1884")),
-            ("mqtt://broker", Ok("mqtt://broker:1883")),
-            ("mqtt://hub:secret@127.0.0.1:1883/", Ok("mqtt://127.0.0.1:1883")),
-            ("http://broker", Err(())),
-            ("mqtt://broker:x", Err(())),
-            ("mqtt://", Err(())),
-        ] {
-            let shown = Address::parse(url).map(|address| format!("{address:?}")).map_err(|_| ());
-            assert_eq!(shown, expected.map(str::to_owned), "{url}");
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rigwire_shared::broker::BrokerAddress;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::broker::{Broker, Stop};
-use crate::mqtt::{self, Address};
+use crate::mqtt;
 use crate::procedures::Procedures;
 use crate::settings::{BrokerChoice, Settings};
 use crate::store::{self, Store, Writer};
@@ -29,7 +30,7 @@ pub struct Server {
     pub app: App,
     pub address: SocketAddr,
     /// Where agents reach the broker.
-    pub broker: Address,
+    pub broker: BrokerAddress,
     front: CancellationToken,
     core: CancellationToken,
     parts: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -58,7 +59,7 @@ impl Server {
                 let bound = broker.address();
                 let stop = broker.stop_handle();
                 parts.spawn(async move { ("broker", broker.run().await) });
-                (Address::new(bound.ip().to_string(), bound.port()), Some(stop))
+                (BrokerAddress::new(&host_of(bound), bound.port()), Some(stop))
             }
         };
 
@@ -121,5 +122,13 @@ impl Server {
         if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
             tracing::error!("waiting for the record failed");
         }
+    }
+}
+
+/// An address as part of a URL: IPv6 in brackets.
+fn host_of(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::mqtt::Address;
+use rigwire_shared::broker::BrokerAddress;
 
 const LISTEN: &str = "127.0.0.1:8000";
 const MQTT_LISTEN: &str = "127.0.0.1:1883";
@@ -67,7 +67,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub enum BrokerChoice {
     Embedded(SocketAddr),
-    Outside(Address),
+    Outside(BrokerAddress),
 }
 
 impl Settings {
@@ -87,9 +87,7 @@ impl Settings {
             (None, None) => file.mqtt,
         };
         let broker = match outside {
-            Some(url) => {
-                BrokerChoice::Outside(Address::parse(&url).map_err(|error| anyhow::anyhow!("mqtt is {error}"))?)
-            }
+            Some(url) => BrokerChoice::Outside(url.parse().map_err(|error| anyhow::anyhow!("mqtt: {error}"))?),
             None => BrokerChoice::Embedded(
                 options.mqtt_listen.or(file.mqtt_listen).map_or_else(|| MQTT_LISTEN.parse(), Ok)?,
             ),
@@ -134,7 +132,7 @@ mod tests {
         let options = Options { config: Some(path), ..Options::default() };
         let settings = load(options.clone()).unwrap();
         assert_eq!(settings.listen.port(), 9000);
-        assert!(matches!(&settings.broker, BrokerChoice::Outside(address) if address.port == 1884));
+        assert!(matches!(&settings.broker, BrokerChoice::Outside(address) if address.port() == 1884));
         let settings = load(Options {
             listen: Some("127.0.0.1:9001".parse().unwrap()),
             mqtt_listen: Some("127.0.0.1:1900".parse().unwrap()),

@@ -15,6 +15,8 @@ pub mod unit;
 #[cfg(feature = "alloc")]
 pub mod agent;
 #[cfg(feature = "alloc")]
+pub mod broker;
+#[cfg(feature = "alloc")]
 pub mod command;
 #[cfg(feature = "alloc")]
 pub mod event;

@@ -83,7 +83,9 @@ pub mod fields {
         }
         match Value::deserialize(deserializer)? {
             Value::Map(fields) => Ok(fields),
-            _ => Err(serde::de::Error::custom("expected a table of named values")),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) => {
+                Err(serde::de::Error::custom("expected a table of named values"))
+            }
         }
     }
 }

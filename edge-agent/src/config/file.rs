@@ -9,7 +9,9 @@ use rigwire_shared::ids::{AgentId, DeviceId};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Config, ConfigError, HubAddress, InstrumentConfig, Mode, Options, SPOOL_LIMIT_MIB, SPOOL_LIMIT_MIB_MIN};
+use super::{
+    BrokerAddress, Config, ConfigError, InstrumentConfig, Mode, Options, SPOOL_LIMIT_MIB, SPOOL_LIMIT_MIB_MIN,
+};
 use crate::port::PortAddress;
 use crate::profile::{Parity, Profile, SerialSettings};
 
@@ -98,7 +100,7 @@ impl Check<'_> {
                 format!("{text:?} is not an agent id: {error}, expected 1 to 64 of a to z, 0 to 9, _ and -")
             })
         });
-        let hub = self.either("hub", options.hub.as_deref(), hub, str::parse::<HubAddress>);
+        let hub = self.either("hub", options.hub.as_deref(), hub, str::parse::<BrokerAddress>);
         let log = self.either("log", options.log.as_deref(), log, |text| {
             tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| {
                 format!("{text:?} is not a log filter, expected error, warn, info, debug, trace or target=level")
@@ -124,7 +126,7 @@ impl Check<'_> {
         let spool = options.spool.clone().or_else(|| spool.map(|spool| directory.join(spool)));
         Some(Config {
             id: id?.unwrap_or_else(super::default_id),
-            hub: hub?.unwrap_or_else(|| HubAddress::new("127.0.0.1", 1883)),
+            hub: hub?.unwrap_or_else(|| BrokerAddress::new("127.0.0.1", 1883)),
             spool: spool.unwrap_or_else(|| PathBuf::from("rigwire-spool")),
             spool_limit_mib: limit.unwrap_or(SPOOL_LIMIT_MIB),
             log: log?.unwrap_or_else(|| "info".to_owned()),

@@ -20,7 +20,7 @@ fn load_with(text: &str, options: &Options) -> Result<Config, Vec<String>> {
 #[test]
 fn without_a_file_there_are_defaults_and_no_instruments() {
     let config = Config::load(None, &Options::default()).unwrap();
-    assert_eq!(config.hub, HubAddress::new("127.0.0.1", 1883));
+    assert_eq!(config.hub, BrokerAddress::new("127.0.0.1", 1883));
     assert_eq!((config.instruments.len(), config.spool_limit_mib, config.log.as_str()), (0, 256, "info"));
     assert!(!config.id.as_str().is_empty());
 }

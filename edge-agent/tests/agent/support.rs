@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rigwire_agent::config::{Config, HubAddress};
+use rigwire_agent::config::{BrokerAddress, Config};
 use rigwire_shared::agent::{AgentState, DeviceState, Inventory};
 use rigwire_shared::command::{Ack, Command as HubCommand, CommandBody, StartStep};
 use rigwire_shared::event::{EventBody, StepOutcome};
@@ -212,7 +212,7 @@ pub(crate) fn agent_id() -> AgentId {
 }
 
 pub(crate) fn config(broker: &Broker, spool: &Path) -> Config {
-    Config::new(agent_id(), HubAddress::new("127.0.0.1", broker.port), spool.to_path_buf())
+    Config::new(agent_id(), BrokerAddress::new("127.0.0.1", broker.port), spool.to_path_buf())
 }
 
 pub(crate) fn numbers(batches: &[Batch]) -> Vec<Position> {

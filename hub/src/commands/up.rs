@@ -71,12 +71,11 @@ async fn demo_runs(demo: &Option<Demo>, app: crate::app::App) -> anyhow::Error {
 fn agent_config(server: &Server, data: &Path, file: Option<PathBuf>) -> anyhow::Result<Config> {
     let default = data.join("agent.toml");
     let file = file.or_else(|| default.exists().then_some(default));
-    let options = rigwire_agent::config::Options {
-        hub: Some(server.broker.url()),
-        spool: Some(data.join("spool")),
-        ..rigwire_agent::config::Options::default()
-    };
-    Ok(Config::load(file.as_deref(), &options)?)
+    let options =
+        rigwire_agent::config::Options { spool: Some(data.join("spool")), ..rigwire_agent::config::Options::default() };
+    let config = Config::load(file.as_deref(), &options)?;
+    // Whatever the file says for an agent on its own: this one belongs to this hub.
+    Ok(Config { hub: server.broker.clone(), ..config })
 }
 
 fn say_no_instruments(data: &Path) {

@@ -1,19 +1,23 @@
 //! Where the broker is, and as whom to connect. The password never leaves in a message.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 const PORT: u16 = 1883;
 const EXPECTED: &str = "expected mqtt://host:1883 or mqtt://user:password@host:1883";
 
 #[derive(Clone, PartialEq, Eq)]
-pub struct HubAddress {
+pub struct BrokerAddress {
     host: String,
     port: u16,
     credentials: Option<(String, String)>,
 }
 
-impl HubAddress {
+impl BrokerAddress {
     pub fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, credentials: None }
     }
@@ -35,7 +39,7 @@ impl HubAddress {
     }
 }
 
-impl FromStr for HubAddress {
+impl FromStr for BrokerAddress {
     type Err = String;
 
     /// Errors never repeat the text: it may hold a password.
@@ -93,7 +97,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "user or password is not UTF-8".to_owned())
 }
 
-impl fmt::Display for HubAddress {
+impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("mqtt://")?;
         if let Some((user, _)) = &self.credentials {
@@ -103,7 +107,7 @@ impl fmt::Display for HubAddress {
     }
 }
 
-impl fmt::Debug for HubAddress {
+impl fmt::Debug for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -111,6 +115,8 @@ impl fmt::Debug for HubAddress {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]
@@ -140,14 +146,14 @@ mod tests {
             ),
             ("mqtt://a:%zz@hub", Err("a % in user or password is not followed by two hexadecimal digits")),
         ] {
-            let found = text.parse::<HubAddress>().map(|address| address.to_string());
+            let found = text.parse::<BrokerAddress>().map(|address| address.to_string());
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
         }
     }
 
     #[test]
     fn the_password_is_used_and_never_shown() {
-        let address: HubAddress = "mqtt://bench:p%40ss@hub".parse().unwrap();
+        let address: BrokerAddress = "mqtt://bench:p%40ss@hub".parse().unwrap();
         assert_eq!(address.credentials(), Some(("bench", "p@ss")));
         assert!(!format!("{address} {address:?}").contains("p@ss"));
     }
