@@ -46,7 +46,11 @@ pub trait Driver: Send {
     fn read(&mut self, reading: &str) -> impl Future<Output = Result<Vec<Sample>, DriverError>> + Send;
 
     /// Performs one action with read-back where the profile has one. Returns what the step may show as outputs.
-    fn perform(&mut self, action: &str, with: &[(String, Value)]) -> impl Future<Output = Result<Fields, DriverError>> + Send;
+    fn perform(
+        &mut self,
+        action: &str,
+        with: &[(String, Value)],
+    ) -> impl Future<Output = Result<Fields, DriverError>> + Send;
 
     /// Leaves the hardware harmless and says whether that was verified by reading back.
     fn make_safe(&mut self) -> impl Future<Output = SafeOutcome> + Send;
