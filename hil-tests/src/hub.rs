@@ -141,14 +141,14 @@ impl Hub {
         self.rest.expect(200, self.rest.get(&format!("/api/v1/runs/{id}/steps")))
     }
 
-    /// Waits until a device has this state; what the hub says of it then.
-    pub fn wait_device(&self, device: &str, state: &str) -> Result<Value> {
-        wait::until(&format!("device {device} to be {state}"), wait::PATIENCE, || {
+    /// Waits until a device has one of these states; what the hub says of it then.
+    pub fn wait_device(&self, device: &str, states: &[&str]) -> Result<Value> {
+        wait::until(&format!("device {device} to be {}", states.join(" or ")), wait::PATIENCE, || {
             let answer = self.rest.expect(200, self.rest.get("/api/v1/devices"));
             let answer = answer.map_err(|error| format!("{error:#}"))?;
             let found = answer["devices"].as_array().into_iter().flatten().find(|card| card["id"] == device);
             match found {
-                Some(card) if card["state"] == state => Ok(card.clone()),
+                Some(card) if card["state"].as_str().is_some_and(|state| states.contains(&state)) => Ok(card.clone()),
                 Some(card) => Err(format!("it is {card}")),
                 None => Err(format!("the hub knows {answer}")),
             }

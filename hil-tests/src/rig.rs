@@ -58,8 +58,8 @@ impl Rig {
     }
 
     pub fn wait_online(&self) -> Result<()> {
-        self.hub.wait_device(SUPPLY, "online")?;
-        self.hub.wait_device(METER, "online")?;
+        self.hub.wait_device(SUPPLY, &["online"])?;
+        self.hub.wait_device(METER, &["online"])?;
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ fn an_agent_killed_in_a_run_fails_its_step_and_loses_nothing_it_reported() -> Re
     check_each_reading_once(&events)?;
     assert!(of_type(&events, "metric").len() >= before, "readings that were in the record are still in it");
 
-    rig.hub.wait_device(METER, "online")?;
+    rig.hub.wait_device(METER, &["online"])?;
     check_new_run(&rig)
 }
 

@@ -28,7 +28,7 @@ fn an_agent_that_is_stopped_leaves_the_supply_off_within_two_seconds() -> Result
     assert_eq!(rig.supply.get("out")?, 0.0, "the output was left on");
 
     // The hub has been told, and shows the device as away with the reason, not as online.
-    let device = rig.hub.wait_device(SUPPLY, "gone")?;
+    let device = rig.hub.wait_device(SUPPLY, &["gone"])?;
     assert!(device["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "{device}");
     rig.hub.rest.expect(202, rig.hub.rest.post(&format!("/api/v1/runs/{id}/cancel"), &json!({})))?;
     let (status, took) = rig.hub.stop()?;
