@@ -379,19 +379,22 @@ impl Device {
         outcome
     }
 
-    /// The connection ended: the step fails, and what may follow depends on why.
+    /// The connection ended: the step fails, and what may follow depends on why. The device is said to be gone before its
+    /// step is said to have failed, so that whoever follows the run hears the cause first.
     async fn ended(&mut self, error: &DriverError) -> End {
-        if let Some(step) = self.step.take() {
-            self.conclude(&step, step.disconnected(&error.to_string())).await;
-        }
-        match error {
+        let step = self.step.take();
+        let end = match error {
             DriverError::WrongDevice(cause) => super::look(self.retry(Happening::WrongDevice(cause.clone())).await),
             DriverError::Disconnected(_)
             | DriverError::Silent(_)
             | DriverError::Garbled(_)
             | DriverError::Invalid(_)
             | DriverError::Refused(_) => self.retry(Happening::Ended(error.to_string())).await,
+        };
+        if let Some(step) = step {
+            self.conclude(&step, step.disconnected(&error.to_string())).await;
         }
+        end
     }
 
     async fn stop<D: Driver>(&mut self, driver: &mut D) {

@@ -411,6 +411,7 @@ async fn an_unplug_during_a_step_fails_it_with_the_cause() {
     bench.start(1, step::READ, &every("1s")).await;
     bench.state(DeviceState::Busy).await;
     bench.stage.unplugged.notify_one();
+    assert_eq!(bench.state(DeviceState::Gone).await, "read returned nothing", "the cause comes before the step's end");
     let error = bench.failure().await;
     assert_eq!(error.code, "DEVICE_DISCONNECTED");
     assert_eq!(error.message, "device psu-1 disconnected during instrument.read: read returned nothing");

@@ -1,0 +1,42 @@
+//! What the README shows is what the programs take.
+#![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
+
+use rigwire::procedure::Procedure;
+use rigwire_agent::config::{Config, Options};
+
+/// The fenced blocks of one language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let opening = format!("```{language}\n");
+    readme.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn its_procedure_is_one() {
+    let procedures: Vec<String> = blocks("toml").into_iter().filter(|block| block.contains("[[steps]]")).collect();
+    assert_eq!(procedures.len(), 1);
+    let procedure = Procedure::from_toml(&procedures[0], "README.md").unwrap();
+    assert_eq!(procedure.name, "psu-check");
+}
+
+#[test]
+fn its_agent_configuration_is_one() {
+    let configurations: Vec<String> =
+        blocks("toml").into_iter().filter(|block| block.contains("[[instrument]]")).collect();
+    assert_eq!(configurations.len(), 1);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("agent.toml");
+    std::fs::write(&file, &configurations[0]).unwrap();
+    let config = Config::load(Some(&file), &Options::default()).unwrap();
+    assert_eq!(config.instruments.len(), 1);
+}
+
+#[test]
+fn its_options_are_those_of_the_program() {
+    let readme = include_str!("../../README.md");
+    let command = <rigwire::commands::Arguments as clap::CommandFactory>::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    for option in serve.get_opts().filter_map(clap::Arg::get_long) {
+        assert!(readme.contains(&format!("`--{option}")) || readme.contains(&format!("or `--{option}")), "--{option}");
+    }
+}
