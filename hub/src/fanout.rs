@@ -101,6 +101,11 @@ impl Queue {
         self.arrived.notified().await;
     }
 
+    /// Makes the next `arrival` return at once: something may be left.
+    pub fn look_again(&self) {
+        self.arrived.notify_one();
+    }
+
     pub fn counters(&self) -> &QueueCounters {
         &self.counters
     }
@@ -151,10 +156,18 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub struct Registry {
     watchers: HashMap<Interest, Vec<Weak<Queue>>>,
+    /// Entries at which those that nobody watches any more are looked for: most runs end and are never told of again.
+    sweep_at: usize,
 }
+
+const SWEEP_MIN: usize = 256;
 
 impl Registry {
     pub fn watch(&mut self, interest: Interest, queue: &Arc<Queue>) {
+        if self.watchers.len() >= self.sweep_at.max(SWEEP_MIN) {
+            self.watchers.retain(|_, watchers| watchers.iter().any(|watcher| watcher.strong_count() > 0));
+            self.sweep_at = self.watchers.len().saturating_mul(2);
+        }
         let watchers = self.watchers.entry(interest).or_default();
         watchers.retain(|watcher| watcher.strong_count() > 0);
         if !watchers.iter().any(|watcher| watcher.as_ptr() == Arc::as_ptr(queue)) {
@@ -189,6 +202,11 @@ impl Registry {
                 self.watchers.remove(&interest);
             }
         }
+    }
+
+    /// Things that are watched, or were until lately.
+    pub fn interests(&self) -> usize {
+        self.watchers.len()
     }
 
     /// Sockets that watch something.

@@ -26,6 +26,43 @@ pub struct Agent {
     /// Newest epoch whose first event was seen: everything of earlier epochs has arrived.
     pub begun: Option<Epoch>,
     pub counters: Counters,
+    /// When it was last asked to send again from a gap, and to say that it is there.
+    #[serde(skip)]
+    asked: Asked,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Asked {
+    /// The last batch before the gap, and when.
+    again: Option<(Option<Position>, Timestamp)>,
+    announce: Option<Timestamp>,
+}
+
+/// A question that may have been lost is asked again after so long.
+const ASK_AGAIN_US: i64 = 2_000_000;
+
+fn is_recent(asked: Timestamp, now: Timestamp) -> bool {
+    (0..ASK_AGAIN_US).contains(&now.0.saturating_sub(asked.0))
+}
+
+impl Agent {
+    /// Whether to ask for what is missing after the last batch that was taken. If so, it counts as asked.
+    pub fn asks_again(&mut self, now: Timestamp) -> bool {
+        let asked = self.asked.again.is_some_and(|(after, at)| after == self.received && is_recent(at, now));
+        if !asked {
+            self.asked.again = Some((self.received, now));
+        }
+        !asked
+    }
+
+    /// Whether to ask the agent to announce itself. If so, it counts as asked.
+    pub fn announces_again(&mut self, now: Timestamp) -> bool {
+        let asked = self.asked.announce.is_some_and(|at| is_recent(at, now));
+        if !asked {
+            self.asked.announce = Some(now);
+        }
+        !asked
+    }
 }
 
 /// What arrived, what arrived twice, and what never will.
@@ -130,6 +167,7 @@ impl Fleet {
             received: None,
             begun: None,
             counters: Counters::default(),
+            asked: Asked::default(),
         })
     }
 
@@ -171,7 +209,7 @@ impl Fleet {
             .filter(|device| device.agent == *agent && device.card.state != DeviceState::Gone)
             .map(|device| {
                 device.card.state = DeviceState::Gone;
-                device.card.cause = format!("agent {agent} is offline: {cause}");
+                device.card.cause = offline(agent, cause);
                 device.card.device.clone()
             })
             .collect()
@@ -183,46 +221,70 @@ impl Fleet {
         if inventory.epoch < agent.epoch {
             return None;
         }
-        agent.last_seen = now;
+        // Brokers keep the inventory of an agent that is away: what it lists is not there.
+        let away = (!agent.online).then(|| offline(id, &agent.cause));
+        if away.is_none() {
+            agent.last_seen = now;
+        }
         let mut news = InventoryNews::default();
         for card in &inventory.devices {
+            let mut card = card.clone();
+            if let Some(cause) = &away {
+                card.state = DeviceState::Gone;
+                card.cause.clone_from(cause);
+            }
             match self.devices.get_mut(&card.device) {
                 Some(device)
-                    if device.agent != *id && self.agents.get(&device.agent).is_some_and(|other| other.online) =>
+                    if device.agent != *id
+                        && (away.is_some() || self.agents.get(&device.agent).is_some_and(|other| other.online)) =>
                 {
                     news.contested.push((card.device.clone(), device.agent.clone()));
                 }
                 Some(device) => {
-                    let changed = device.card != *card || device.agent != *id;
-                    device.card = card.clone();
-                    device.agent = id.clone();
-                    device.last_seen = now;
+                    let changed = device.card != card || device.agent != *id;
                     if changed {
                         news.changed.push(card.device.clone());
                     }
+                    device.card = card;
+                    device.agent = id.clone();
+                    if away.is_none() {
+                        device.last_seen = device.last_seen.max(now);
+                    }
                 }
                 None => {
-                    let device = Device { agent: id.clone(), card: card.clone(), last_seen: now, held_by: None };
-                    self.devices.insert(card.device.clone(), device);
                     news.changed.push(card.device.clone());
+                    let device = Device { agent: id.clone(), last_seen: now, held_by: None, card };
+                    self.devices.insert(device.card.device.clone(), device);
                 }
             }
         }
-        let listed = |device: &Device| inventory.devices.iter().any(|card| card.device == device.card.device);
-        news.removed = self
-            .devices
-            .values()
-            .filter(|device| device.agent == *id && device.held_by.is_none() && !listed(device))
-            .map(|device| device.card.device.clone())
-            .collect();
-        for device in &news.removed {
-            self.devices.remove(device);
-        }
+        self.take_off_list(id, inventory, &mut news);
         Some(news)
     }
 
+    /// What the agent no longer lists is forgotten, or gone if a run still holds it.
+    fn take_off_list(&mut self, id: &AgentId, inventory: &Inventory, news: &mut InventoryNews) {
+        let cause = format!("agent {id} no longer lists it");
+        let mut removed = Vec::new();
+        for device in self.devices.values_mut() {
+            let listed = inventory.devices.iter().any(|card| card.device == device.card.device);
+            if listed || device.agent != *id {
+                continue;
+            }
+            let changed = device.card.state != DeviceState::Gone;
+            device.card.state = DeviceState::Gone;
+            device.card.cause.clone_from(&cause);
+            if device.held_by.is_none() {
+                removed.push(device.card.device.clone());
+            } else if changed {
+                news.changed.push(device.card.device.clone());
+            }
+        }
+        news.removed = removed.iter().filter_map(|device| self.devices.remove(device)).collect();
+    }
+
     /// Takes a change of one device. False when it says nothing new or the device is not the agent's.
-    pub fn device_change(&mut self, agent: &AgentId, change: &DeviceChange, at: Timestamp) -> bool {
+    pub fn device_change(&mut self, agent: &AgentId, change: &DeviceChange, now: Timestamp) -> bool {
         let Some(device) = self.devices.get_mut(&change.device).filter(|device| device.agent == *agent) else {
             return false;
         };
@@ -232,7 +294,8 @@ impl Fleet {
         if change.identity.is_some() {
             device.card.identity.clone_from(&change.identity);
         }
-        device.last_seen = device.last_seen.max(at);
+        // By the hub's clock: with an agent's own, a later word could look older than an earlier one.
+        device.last_seen = device.last_seen.max(now);
         news
     }
 
@@ -247,6 +310,10 @@ impl Fleet {
     }
 }
 
+fn offline(agent: &AgentId, cause: &str) -> String {
+    format!("agent {agent} is offline: {cause}")
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentStateNews {
     pub changed: bool,
@@ -254,10 +321,10 @@ pub struct AgentStateNews {
     pub begun: bool,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct InventoryNews {
     pub changed: Vec<DeviceId>,
-    pub removed: Vec<DeviceId>,
+    pub removed: Vec<Device>,
     /// Devices that another agent, which is online, also lists.
     pub contested: Vec<(DeviceId, AgentId)>,
 }

@@ -2,7 +2,7 @@
 //! messages; each is taken whole, fanned out at once, recorded, and acted on once recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rigwire_shared::time::Timestamp;
@@ -24,6 +24,9 @@ pub const MESSAGES: usize = 1024;
 
 /// How long the owner may sleep without looking at the clock: a jump of it is noticed so late at most.
 const TICK_MAX: Duration = Duration::from_secs(1);
+
+/// Less than this is a clock that is being steered, not one that was set.
+const CLOCK_SET_US: i64 = 2_000_000;
 
 /// The owner's state, as a call sees it.
 pub struct Core {
@@ -72,12 +75,15 @@ impl Hub {
             })
             .await?;
         // A run that ended long ago is in the record only; nothing follows it.
-        if let View::UnknownRun(reference) = view
-            && let Ok(Some(run)) = self.store.run(reference).await
-        {
-            return Ok(View::Run(Box::new(run)));
+        let View::UnknownRun(reference) = view else { return Ok(view) };
+        match self.store.run(reference).await {
+            Ok(Some(run)) => Ok(View::Run(Box::new(run))),
+            Ok(None) => Ok(view),
+            Err(error) => {
+                tracing::error!("run {reference} cannot be looked up in the record: {error:#}");
+                Ok(view)
+            }
         }
-        Ok(view)
     }
 
     pub async fn unwatch(&self, interest: Interest, queue: &Arc<Queue>) -> Result<(), Stopping> {
@@ -109,6 +115,7 @@ pub fn new(restored: Restored, store: Store, messages: mpsc::Receiver<Message>) 
 impl Owner {
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.settle().await?;
+        let mut clock = Clock::new(Instant::now(), Timestamp::now());
         loop {
             let sleep = self.until_wake(Timestamp::now());
             tokio::select! {
@@ -118,7 +125,15 @@ impl Owner {
                 Some(message) = self.messages.recv() => self.take(message),
                 () = tokio::time::sleep(sleep) => {}
             }
-            self.core.model.tick(Timestamp::now());
+            let now = Timestamp::now();
+            if let Some(by_us) = clock.set_by(Instant::now(), now) {
+                tracing::warn!(
+                    by_ms = by_us / 1000,
+                    "the clock of this machine was set; deadlines stay as far away as they were"
+                );
+                self.core.model.clock_set(by_us, now);
+            }
+            self.core.model.tick(now);
             self.settle().await?;
         }
     }
@@ -150,5 +165,41 @@ impl Owner {
             }
         }
         self.store.write(outputs).await.context("handing events to the record")
+    }
+}
+
+/// Tells a clock that was set from time that passed: a jump must not end what runs, nor hold it up.
+struct Clock {
+    instant: Instant,
+    at: Timestamp,
+}
+
+impl Clock {
+    const fn new(instant: Instant, at: Timestamp) -> Self {
+        Self { instant, at }
+    }
+
+    /// How far the clock was set since the last look, if it was.
+    fn set_by(&mut self, instant: Instant, at: Timestamp) -> Option<i64> {
+        let passed = i64::try_from(instant.saturating_duration_since(self.instant).as_micros()).unwrap_or(i64::MAX);
+        let jump = at.0.saturating_sub(self.at.0).saturating_sub(passed);
+        *self = Self { instant, at };
+        (jump.abs() >= CLOCK_SET_US).then_some(jump)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_time_that_passes() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start, Timestamp(0));
+        let second = |count: u64| start + Duration::from_secs(count);
+        assert_eq!(clock.set_by(second(1), Timestamp(1_100_000)), None);
+        assert_eq!(clock.set_by(second(100), Timestamp(100_000_000)), None);
+        assert_eq!(clock.set_by(second(101), Timestamp(3_701_000_000)), Some(3_600_000_000));
+        assert_eq!(clock.set_by(second(102), Timestamp(102_000_000)), Some(-3_600_000_000));
     }
 }

@@ -88,6 +88,9 @@ pub struct Model {
     attempts: HashMap<AttemptId, (RunId, usize)>,
     wakes: HashMap<RunId, Timestamp>,
     finished: VecDeque<RunId>,
+    /// Devices are being given out; whether they must be once more.
+    assigning: bool,
+    assign_again: bool,
     previews: Previews,
     next_sequence: u64,
     next_number: u64,
@@ -106,13 +109,16 @@ impl Model {
             attempts: HashMap::new(),
             wakes: HashMap::new(),
             finished: VecDeque::new(),
+            assigning: false,
+            assign_again: false,
             previews: Previews::default(),
             next_sequence: restored.next_sequence.max(1),
             next_number: restored.next_number.max(1),
             new_uuid,
             outputs: Vec::new(),
         };
-        for run in restored.runs {
+        for mut run in restored.runs {
+            run.resume(now);
             let id = run.header.id;
             model.numbers.insert(run.header.number, id);
             for (index, attempt) in run.outstanding() {
@@ -149,6 +155,17 @@ impl Model {
     pub fn tick(&mut self, now: Timestamp) {
         let due: Vec<RunId> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
         for run in due {
+            self.advance(run, now);
+        }
+    }
+
+    /// The clock was set by so much: deadlines stay as far away as they were.
+    pub fn clock_set(&mut self, by_us: i64, now: Timestamp) {
+        for run in self.runs.values_mut() {
+            run.shift(by_us);
+        }
+        let waiting: Vec<RunId> = self.wakes.keys().copied().collect();
+        for run in waiting {
             self.advance(run, now);
         }
     }

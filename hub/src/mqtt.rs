@@ -8,7 +8,9 @@ use rigwire_shared::command::Ack;
 use rigwire_shared::ids::AgentId;
 use rigwire_shared::topic::{Channel, Topic};
 use rigwire_shared::wire;
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Publish, QoS};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Publish, QoS, SubscribeReasonCode,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -51,8 +53,11 @@ pub async fn run(
                     tracing::warn!("no connection to the broker at {address}, trying again: {error}");
                     told = true;
                 }
-                if messages.send(Message::Disconnected).await.is_err() {
-                    break;
+                // The hub may be waiting for the record, and that for room among the effects.
+                tokio::select! {
+                    sent = messages.send(Message::Disconnected) => if sent.is_err() { break },
+                    () = discard(&mut effects) => break,
+                    () = shutdown.cancelled() => break,
                 }
                 tokio::select! {
                     () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF_MAX),
@@ -140,6 +145,11 @@ async fn serve(
                     }
                     if messages.send(Message::Connected).await.is_err() {
                         return "the hub has stopped".to_owned();
+                    }
+                }
+                Ok(Event::Incoming(Incoming::SubAck(answer))) => {
+                    if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
+                        return "it does not let the hub read the topics of agents".to_owned();
                     }
                 }
                 Ok(Event::Incoming(Incoming::Publish(publish))) => {

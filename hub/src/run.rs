@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rigwire_shared::event::Level;
-use rigwire_shared::ids::{AttemptId, DeviceId, Fence, MetricName, StepId};
-use rigwire_shared::quality::Quality;
+use rigwire_shared::ids::{AttemptId, DeviceId, Epoch, Fence, MetricName, StepId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
 use rigwire_shared::value::{Fields, Value};
@@ -18,6 +17,7 @@ use crate::event::{
 use crate::procedure::{Procedure, Role, Step};
 
 mod outcome;
+mod patience;
 mod plan;
 
 pub(crate) use plan::GRACE;
@@ -55,8 +55,10 @@ struct StepRun {
     /// Attempts begun so far.
     attempt: u32,
     attempt_id: Option<AttemptId>,
-    dispatched_at: Option<Timestamp>,
-    running_since: Option<Timestamp>,
+    /// Its agent has begun it, or the hub has.
+    running: bool,
+    /// By the hub's own clock, never an agent's: since when the engine waits for the attempt. After a restart it waits anew.
+    waiting_since: Option<Timestamp>,
     retry_at: Option<Timestamp>,
     percent: f64,
     error: Option<String>,
@@ -64,6 +66,9 @@ struct StepRun {
     outputs: Fields,
     /// When the agent was asked to stop it. Not in the record: after a restart it is asked again.
     cancel_sent: Option<Timestamp>,
+    /// Times that the attempt was sent and not refused, and the agent's epoch it was last sent to. Not in the record.
+    sends: u32,
+    sent_to: Option<Epoch>,
 }
 
 impl Run {
@@ -143,7 +148,7 @@ impl Run {
             RunEventBody::Progress(progress) => self.progress = progress.clone(),
             RunEventBody::Log(log) => self.apply_log(log),
             RunEventBody::Metric(metric) => {
-                if let (Quality::Good, Some(value)) = (metric.quality, metric.value.as_f64()) {
+                if let Some(value) = metric.good_number() {
                     self.metrics.insert(metric.name.clone(), (value, metric.unit.clone()));
                 }
             }
@@ -176,29 +181,27 @@ impl Run {
 
     fn apply_step(&mut self, event: &StepEvent, at: Timestamp) {
         let Some(index) = self.index_of(&event.step) else { return };
-        let (backoff, fatal) = match self.plan_of(index) {
-            Some(step) => {
-                (step.retry.as_ref().and_then(|retry| retry.backoff).unwrap_or_default(), !step.continue_on_failure)
-            }
-            None => (std::time::Duration::ZERO, false),
-        };
+        let backoff = self.backoff_of(index);
+        let fatal = self.plan_of(index).is_some_and(|step| !step.continue_on_failure);
         let Some(step) = self.steps.get_mut(index) else { return };
         match &event.change {
             StepChange::Dispatched => {
                 step.state = StepState::Running;
                 step.attempt = event.attempt;
                 step.attempt_id = event.attempt_id;
-                step.dispatched_at = Some(at);
-                step.running_since = None;
+                step.running = false;
+                step.waiting_since = Some(at);
                 step.retry_at = None;
                 step.percent = 0.0;
                 step.cancel_sent = None;
+                step.sends = 0;
+                step.sent_to = None;
             }
             StepChange::Running => {
                 step.state = StepState::Running;
                 step.attempt = event.attempt;
-                step.dispatched_at.get_or_insert(at);
-                step.running_since = Some(at);
+                step.running = true;
+                step.waiting_since.get_or_insert(at);
                 step.retry_at = None;
             }
             StepChange::Progress { percent, .. } => step.percent = *percent,
@@ -211,8 +214,7 @@ impl Run {
                 step.attempt = event.attempt;
                 if *will_retry {
                     step.end(StepState::Pending, Some(*duration_s), Some(error.clone()));
-                    let backoff = i64::try_from(backoff.as_micros()).unwrap_or(i64::MAX);
-                    step.retry_at = Some(Timestamp(at.0.saturating_add(backoff)));
+                    step.retry_at = Some(plan::after(at, backoff));
                 } else {
                     step.end(StepState::Failed, Some(*duration_s), Some(error.clone()));
                     if fatal {
@@ -329,14 +331,16 @@ impl StepRun {
             state: StepState::Pending,
             attempt: 0,
             attempt_id: None,
-            dispatched_at: None,
-            running_since: None,
+            running: false,
+            waiting_since: None,
             retry_at: None,
             percent: 0.0,
             error: None,
             duration_s: None,
             outputs: Fields::new(),
             cancel_sent: None,
+            sends: 0,
+            sent_to: None,
         }
     }
 
@@ -345,8 +349,8 @@ impl StepRun {
         self.duration_s = duration_s;
         self.error = error;
         self.attempt_id = None;
-        self.dispatched_at = None;
-        self.running_since = None;
+        self.running = false;
+        self.waiting_since = None;
         self.cancel_sent = None;
     }
 }

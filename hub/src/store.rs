@@ -2,6 +2,7 @@
 //! the commit that holds it. SQLite in the data directory; the only file family that names rusqlite.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,7 @@ enum Written {
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     reader: Arc<Mutex<Connection>>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// The writer's thread, and the lock that keeps a second hub out of the directory.
@@ -77,11 +79,13 @@ pub fn open(directory: &Path, effects: mpsc::Sender<Vec<Effect>>) -> anyhow::Res
     let restored = read::restore(&connection).with_context(|| format!("reading {}", path.display()))?;
     let reader = open_reader(&path)?;
     let (jobs, queue) = mpsc::channel(QUEUE);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let give_up = Arc::clone(&stopping);
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
-        .spawn(move || write_all(&mut connection, queue, &effects))
+        .spawn(move || write_all(&mut connection, queue, &effects, &give_up))
         .context("starting the store's thread")?;
-    Ok((Store { jobs, reader: Arc::new(Mutex::new(reader)) }, Writer { thread, _lock: lock }, restored))
+    Ok((Store { jobs, reader: Arc::new(Mutex::new(reader)), stopping }, Writer { thread, _lock: lock }, restored))
 }
 
 fn open_reader(path: &PathBuf) -> anyhow::Result<Connection> {
@@ -105,23 +109,17 @@ fn lock(directory: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 impl Store {
-    /// Hands over outputs in order. Fails only when the writer is gone.
+    /// Hands over what one message gave rise to: its records in one piece, so that none is there without the others, and
+    /// its effects behind them. Fails only when the writer is gone.
     pub async fn write(&self, outputs: Vec<Output>) -> anyhow::Result<()> {
         let mut records = Vec::new();
         let mut effects = Vec::new();
         for output in outputs {
             match output {
                 // Numbered events are recorded; frames and samples have no number.
-                Output::Event(published) if published.event.sequence > 0 => {
-                    // A record after an effect belongs to a later job, so that no effect waits for what follows it.
-                    self.flush_if_mixed(&mut records, &mut effects).await?;
-                    records.push(Written::Event(published));
-                }
+                Output::Event(published) if published.event.sequence > 0 => records.push(Written::Event(published)),
                 Output::Event(_) => {}
-                Output::Record(record) => {
-                    self.flush_if_mixed(&mut records, &mut effects).await?;
-                    records.push(Written::Record(Box::new(record)));
-                }
+                Output::Record(record) => records.push(Written::Record(Box::new(record))),
                 Output::Effect(effect) => effects.push(effect),
             }
         }
@@ -129,13 +127,6 @@ impl Store {
             return Ok(());
         }
         self.send(Job::Write { records, effects }).await
-    }
-
-    async fn flush_if_mixed(&self, records: &mut Vec<Written>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
-        if effects.is_empty() {
-            return Ok(());
-        }
-        self.send(Job::Write { records: std::mem::take(records), effects: std::mem::take(effects) }).await
     }
 
     async fn send(&self, job: Job) -> anyhow::Result<()> {
@@ -149,8 +140,9 @@ impl Store {
         wait.await.context("the store stopped before the record was durable")
     }
 
-    /// Ends the writer once everything written before is durable.
+    /// Ends the writer once everything written before is durable; a record that cannot be written is given up.
     pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         if self.send(Job::Stop).await.is_err() {
             tracing::debug!("the store has stopped already");
         }
@@ -174,7 +166,14 @@ impl Store {
 
     /// A run from the record, with its state as its events add up to it.
     pub async fn run(&self, reference: crate::dialect::RunReference) -> anyhow::Result<Option<RunSnapshot>> {
+        self.barrier().await?;
         self.query(move |connection| read::run(connection, reference)).await
+    }
+
+    /// How many events of a run there are, and the number of the last.
+    pub async fn count_events(&self, run: rigwire_shared::ids::RunId) -> anyhow::Result<(u64, u64)> {
+        self.barrier().await?;
+        self.query(move |connection| read::count_events(connection, run)).await
     }
 
     pub async fn run_events(
@@ -189,7 +188,12 @@ impl Store {
 }
 
 /// The writer's thread: takes jobs until the hub drops its ends, committing in groups.
-fn write_all(connection: &mut Connection, mut jobs: mpsc::Receiver<Job>, effects: &mpsc::Sender<Vec<Effect>>) {
+fn write_all(
+    connection: &mut Connection,
+    mut jobs: mpsc::Receiver<Job>,
+    effects: &mpsc::Sender<Vec<Effect>>,
+    stopping: &AtomicBool,
+) {
     while let Some(first) = jobs.blocking_recv() {
         let began = Instant::now();
         let mut group = vec![first];
@@ -201,6 +205,11 @@ fn write_all(connection: &mut Connection, mut jobs: mpsc::Receiver<Job>, effects
         }
         // A full disk is mended by someone; until then nothing that waits here is lost, acknowledged or acted on.
         while let Err(error) = commit(connection, &group) {
+            if stopping.load(Ordering::Relaxed) {
+                // Nothing of it was acknowledged: agents send it again to the next hub.
+                tracing::error!("the record cannot be written, given up: {error:#}");
+                return;
+            }
             tracing::error!("the record cannot be written, trying again in {RETRY_AFTER:?}: {error:#}");
             std::thread::sleep(RETRY_AFTER);
         }

@@ -10,7 +10,6 @@ use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use rigwire_shared::ids::DeviceId;
 use rigwire_shared::time::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::dialect::{Moment, Output, Request, Session, Text};
@@ -71,7 +70,13 @@ pub fn upgrade_then<S: Session + 'static>(
                     queue: Arc::new(Queue::default()),
                     unflushed: false,
                 };
-                let why = connection.serve(&shutdown).await;
+                // Also while the client takes nothing or the record is waited for: a message is either written whole into the
+                // socket's buffer or not at all, so giving up in between leaves room for a close.
+                let why = tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => closing(GOING_AWAY, "the hub is stopping"),
+                    why = connection.serve() => why,
+                };
                 ended(&connection.session);
                 connection.finish(why).await;
             })
@@ -107,7 +112,7 @@ fn moment() -> Moment {
 }
 
 impl<S: Session> Connection<S> {
-    async fn serve(&mut self, shutdown: &CancellationToken) -> Ended {
+    async fn serve(&mut self) -> Ended {
         self.session.open(moment());
         if let Err(ended) = self.carry_out().await {
             return ended;
@@ -122,7 +127,6 @@ impl<S: Session> Connection<S> {
             let deadline = self.session.poll_timeout().map_or(silence, |timeout| timeout.min(silence));
             let step = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return closing(GOING_AWAY, "the hub is stopping"),
                 received = self.socket.next() => {
                     heard = Instant::now();
                     pinged = false;
@@ -168,8 +172,7 @@ impl<S: Session> Connection<S> {
 
     /// Passes waiting events to the session, a batch at a time so that the client's own messages are heard in between.
     async fn deliver(&mut self) -> Result<(), Ended> {
-        let mut delivered = 0;
-        loop {
+        for _ in 0..BATCH {
             match self.queue.take() {
                 Taken::Event { published, lost } => {
                     let now = moment();
@@ -182,11 +185,9 @@ impl<S: Session> Connection<S> {
                 Taken::Nothing => return Ok(()),
                 Taken::Overflowed => return Err(closing(TRY_AGAIN_LATER, "too slow for messages that must arrive")),
             }
-            delivered += 1;
-            if delivered % BATCH == 0 {
-                self.flush().await?;
-            }
         }
+        self.queue.look_again();
+        Ok(())
     }
 
     async fn carry_out(&mut self) -> Result<(), Ended> {

@@ -43,7 +43,8 @@ impl Model {
             tracing::warn!(%agent, %device, "device is also listed by agent {other}, which keeps it: give one of them another id");
         }
         for device in news.removed {
-            self.record(Record::DeviceRemoved(device));
+            self.record(Record::DeviceRemoved(device.card.device.clone()));
+            self.publish(now, EventKind::Device(DeviceEvent::State(device.snapshot())));
         }
         for device in news.changed {
             if let Some(known) = self.fleet.device(&device) {
@@ -127,6 +128,11 @@ impl Model {
         let arrival = self.fleet.arrival(agent, batch.position, batch.previous);
         let known = self.fleet.agent_mut(agent, now);
         known.last_seen = now;
+        // A last will that came late: who reports is there.
+        if !known.online && batch.position.epoch == known.epoch && known.announces_again(now) {
+            self.send(agent, CommandBody::Announce, Timestamp(now.0 + 10_000_000));
+        }
+        let known = self.fleet.agent_mut(agent, now);
         match arrival {
             Arrival::Duplicate => {
                 known.counters.duplicates += 1;
@@ -134,7 +140,10 @@ impl Model {
             }
             Arrival::Gap => {
                 known.counters.gaps += 1;
-                self.ack(agent, true, now);
+                // All that was on its way behind the gap arrives, too: asking for each would have it sent as often.
+                if known.asks_again(now) {
+                    self.ack(agent, true, now);
+                }
             }
             Arrival::Next => {
                 known.counters.batches += 1;
@@ -178,7 +187,7 @@ impl Model {
             EventBody::Started(started) => self.agent_started(agent, &started, now),
             EventBody::Sample(sample) => self.sample(agent, sample, at),
             EventBody::Log(log) => self.agent_log(log, at),
-            EventBody::Device(change) => self.device_change(agent, &change, at, now),
+            EventBody::Device(change) => self.device_change(agent, position, &change, at, now),
             EventBody::StepStarted { attempt, .. } => {
                 self.step_change(attempt, StepChange::Running, at, now);
             }
@@ -230,12 +239,19 @@ impl Model {
         let open = self.open_attempts(agent);
         for (attempt, run_id, index) in open {
             let Some(run) = self.runs.get(&run_id) else { continue };
-            if !run.is_running(index) {
+            let change = if run.is_running(index) {
+                let message = format!("agent {agent} restarted while the step was running");
+                run.failed(index, code::AGENT_RESTARTED, message, 0.0)
+            } else if !run.is_stopping(index) {
                 self.send_step(run_id, index, attempt, now);
                 continue;
-            }
-            let message = format!("agent {agent} restarted while the step was running");
-            let change = run.failed(index, code::AGENT_RESTARTED, message, 0.0);
+            } else if run.was_sent_to(index, started.epoch) {
+                // It was asked to stop, too.
+                continue;
+            } else {
+                // The agent that was asked never began it, and the one that is there now will not.
+                StepChange::Cancelled { duration_s: 0.0, safe: None }
+            };
             let events = run.step_event(index, change).map(RunEventBody::Step).into_iter().collect();
             self.emit_all(run_id, events, now, now);
         }
@@ -258,7 +274,7 @@ impl Model {
     fn send_outstanding(&mut self, agent: &AgentId, now: Timestamp) {
         for (attempt, run_id, index) in self.open_attempts(agent) {
             let Some(run) = self.runs.get(&run_id) else { continue };
-            if run.is_cancelling() {
+            if run.is_stopping(index) {
                 let cause = "run cancelled".to_owned();
                 self.send(agent, CommandBody::CancelStep { attempt, cause }, Timestamp(now.0 + 60_000_000));
             } else if !run.is_running(index) {
@@ -319,8 +335,20 @@ impl Model {
         }
     }
 
-    fn device_change(&mut self, agent: &AgentId, change: &DeviceChange, at: Timestamp, now: Timestamp) {
-        if self.fleet.device_change(agent, change, at) {
+    fn device_change(
+        &mut self,
+        agent: &AgentId,
+        position: Position,
+        change: &DeviceChange,
+        at: Timestamp,
+        now: Timestamp,
+    ) {
+        // Kept from before the agent started anew; its inventory is newer.
+        if self.fleet.agent(agent).is_some_and(|known| position.epoch < known.epoch) {
+            tracing::debug!(%agent, device = %change.device, state = %change.state, "device state of an earlier start");
+            return;
+        }
+        if self.fleet.device_change(agent, change, now) {
             self.tell_device(&change.device, at);
             if change.state == DeviceState::Online {
                 self.assign_devices(now);
@@ -355,11 +383,16 @@ impl Model {
             tracing::debug!(attempt = %finished.attempt, "result of an attempt that already ended");
             return;
         };
+        let is_late = matches!(&finished.outcome, StepOutcome::Failed { error } if error.code == code::COMMAND_EXPIRED);
+        if is_late && self.runs.get_mut(&run_id).is_some_and(|run| run.note_refused(index)) {
+            tracing::debug!(%agent, attempt = %finished.attempt, "an earlier command was refused, a later one is on its way");
+            return;
+        }
         let Some(run) = self.runs.get(&run_id) else { return };
         let duration_s = finished.duration_us as f64 / 1e6;
-        // Nobody cancelled the run: the agent itself was told to stop and ended what it was doing.
+        // Nobody asked for that: the agent itself was told to stop and ended what it was doing.
         let outcome = match finished.outcome {
-            StepOutcome::Cancelled { .. } if !run.is_cancelling() => StepOutcome::Failed {
+            StepOutcome::Cancelled { .. } if !run.is_stopping(index) => StepOutcome::Failed {
                 error: rigwire_shared::event::StepError {
                     code: code::AGENT_STOPPED.to_owned(),
                     message: format!("agent {agent} was stopped while the step was running"),

@@ -1,5 +1,6 @@
 //! Runs within the model: starting, giving them devices, carrying out what their plan says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rigwire_shared::command::{Command, CommandBody, StartStep};
@@ -10,6 +11,7 @@ use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
 use crate::event::{
     BoundDevice, EventKind, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
 };
+use crate::fleet::Device;
 use crate::procedure::Role;
 use crate::run::{Action, GRACE, Next, Run};
 
@@ -106,7 +108,11 @@ impl Model {
     /// Emits what a step's result gives rise to, then whatever follows from it.
     pub(super) fn emit_all(&mut self, id: RunId, bodies: Vec<RunEventBody>, at: Timestamp, now: Timestamp) {
         for body in bodies {
+            let step = if let RunEventBody::Step(step) = &body { Some(step.clone()) } else { None };
             self.emit(id, body, at);
+            if let (Some(step), Some(run)) = (step, self.runs.get_mut(&id)) {
+                run.note_heard(&step, now);
+            }
         }
         self.tell_progress(id, now);
         self.advance(id, now);
@@ -185,6 +191,7 @@ impl Model {
         };
         let timeout = run.timeout_of(index);
         let agent = bound.agent.clone();
+        let Some(epoch) = self.fleet.agent(&agent).map(|known| known.epoch) else { return };
         let body = CommandBody::StartStep(StartStep {
             run: id,
             step: card.id.clone(),
@@ -195,7 +202,10 @@ impl Model {
             with,
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
         });
-        let expires = i64::try_from((timeout + GRACE).as_micros()).unwrap_or(i64::MAX);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.note_sent(index, epoch);
+        }
+        let expires = i64::try_from(timeout.saturating_add(GRACE).as_micros()).unwrap_or(i64::MAX);
         self.send(&agent, body, Timestamp(now.0.saturating_add(expires)));
     }
 
@@ -207,60 +217,81 @@ impl Model {
 
     /// Gives devices to the runs that wait for them, in the order they came. One that must wait holds nothing.
     pub(super) fn assign_devices(&mut self, now: Timestamp) {
-        let queued: Vec<RunId> = self.queue.iter().copied().collect();
-        for id in queued {
-            match self.find_devices(id) {
-                Ok(devices) => {
-                    self.queue.retain(|queued| *queued != id);
-                    self.waiting.remove(&id);
-                    for bound in &devices {
-                        if let Some(device) = self.fleet.device_mut(&bound.device) {
-                            device.held_by = Some(id);
-                        }
+        // A run that gets its devices may end at once and set others free: those are looked at again here, not from within.
+        if self.assigning {
+            self.assign_again = true;
+            return;
+        }
+        self.assigning = true;
+        loop {
+            self.assign_again = false;
+            for id in self.queue.iter().copied().collect::<Vec<_>>() {
+                self.assign(id, now);
+            }
+            if !self.assign_again {
+                break;
+            }
+        }
+        self.assigning = false;
+    }
+
+    fn assign(&mut self, id: RunId, now: Timestamp) {
+        match self.find_devices(id) {
+            Ok(devices) => {
+                self.queue.retain(|queued| *queued != id);
+                self.waiting.remove(&id);
+                for bound in &devices {
+                    if let Some(device) = self.fleet.device_mut(&bound.device) {
+                        device.held_by = Some(id);
                     }
-                    let fence = self.fence().0;
-                    self.emit(id, RunEventBody::Bound { devices, fence }, now);
-                    self.advance(id, now);
                 }
-                Err(cause) => {
-                    if self.waiting.get(&id) != Some(&cause) {
-                        self.waiting.insert(id, cause.clone());
-                        let body =
-                            RunEventBody::Status { status: RunStatus::Pending, step: None, message: Some(cause) };
-                        self.emit(id, body, now);
-                    }
+                let fence = self.fence().0;
+                self.emit(id, RunEventBody::Bound { devices, fence }, now);
+                self.advance(id, now);
+            }
+            Err(cause) => {
+                if self.waiting.get(&id) != Some(&cause) {
+                    self.waiting.insert(id, cause.clone());
+                    let body = RunEventBody::Status { status: RunStatus::Pending, step: None, message: Some(cause) };
+                    self.emit(id, body, now);
                 }
             }
         }
     }
 
-    /// One free, present device for each role. Roles that fewer devices can play choose first.
+    /// One free, present device for each role, if there is any way to cast them all.
     fn find_devices(&self, id: RunId) -> Result<Vec<BoundDevice>, String> {
         let Some(run) = self.runs.get(&id) else { return Ok(Vec::new()) };
-        let mut roles: Vec<(&str, &Role, Vec<&crate::fleet::Device>)> = run
+        let mut roles: Vec<(&str, &Role, Vec<&Device>)> = run
             .roles()
             .map(|(name, role)| (name, role, self.fleet.devices().filter(|device| device.matches(role)).collect()))
             .collect();
         roles.sort_by_key(|(_, _, candidates)| candidates.len());
-        let mut taken: Vec<&DeviceId> = Vec::new();
-        let mut bound = Vec::new();
-        for (name, role, candidates) in roles {
-            let free = candidates.iter().find(|device| {
-                device.held_by.is_none() && device.card.state.is_present() && !taken.contains(&&device.card.device)
-            });
-            match free {
-                Some(device) => {
-                    taken.push(&device.card.device);
-                    bound.push(BoundDevice {
-                        role: name.to_owned(),
-                        device: device.card.device.clone(),
-                        agent: device.agent.clone(),
-                    });
-                }
-                None => return Err(why_waiting(name, role, &candidates)),
+        let free: Vec<Vec<&Device>> = roles
+            .iter()
+            .map(|(_, _, candidates)| {
+                candidates.iter().copied().filter(|device| device.held_by.is_none() && device.card.state.is_present())
+            })
+            .map(Iterator::collect)
+            .collect();
+        let mut cast = BTreeMap::new();
+        for (index, (name, role, candidates)) in roles.iter().enumerate() {
+            if !cast_role(index, &free, &mut cast, &mut BTreeSet::new()) {
+                return Err(why_waiting(name, role, candidates));
             }
         }
-        Ok(bound)
+        let bound = |(device, index): (&DeviceId, usize)| {
+            let (name, _, candidates) = roles.get(index)?;
+            let device = candidates.iter().find(|candidate| candidate.card.device == *device)?;
+            Some(BoundDevice {
+                role: (*name).to_owned(),
+                device: device.card.device.clone(),
+                agent: device.agent.clone(),
+            })
+        };
+        let mut devices: Vec<BoundDevice> = cast.into_iter().filter_map(bound).collect();
+        devices.sort_by(|one, other| one.role.cmp(&other.role));
+        Ok(devices)
     }
 
     fn release(&mut self, id: RunId, at: Timestamp) {
@@ -292,7 +323,30 @@ impl Model {
     }
 }
 
-fn why_waiting(name: &str, role: &Role, candidates: &[&crate::fleet::Device]) -> String {
+/// Finds a device for a role, moving others to other devices where that makes room.
+fn cast_role<'a>(
+    role: usize,
+    free: &[Vec<&'a Device>],
+    cast: &mut BTreeMap<&'a DeviceId, usize>,
+    tried: &mut BTreeSet<&'a DeviceId>,
+) -> bool {
+    free.get(role).into_iter().flatten().any(|device| {
+        let device = &device.card.device;
+        if !tried.insert(device) {
+            return false;
+        }
+        let available = match cast.get(device).copied() {
+            None => true,
+            Some(other) => cast_role(other, free, cast, tried),
+        };
+        if available {
+            cast.insert(device, role);
+        }
+        available
+    })
+}
+
+fn why_waiting(name: &str, role: &Role, candidates: &[&Device]) -> String {
     let states: Vec<String> = candidates
         .iter()
         .take(4)

@@ -18,7 +18,7 @@ impl Run {
     }
 
     pub fn is_running(&self, index: usize) -> bool {
-        self.steps.get(index).is_some_and(|step| step.running_since.is_some())
+        self.steps.get(index).is_some_and(|step| step.running)
     }
 
     /// Every attempt that an agent has not ended yet.
@@ -120,9 +120,14 @@ impl Run {
             None => (self.progress.step.clone(), self.progress.phase.clone(), self.progress.message.clone()),
         };
         let known = &self.progress;
-        let news = percent > known.percent || step != known.step || phase != known.phase || message != known.message;
+        let counts = self.counts();
+        let news = percent > known.percent
+            || step != known.step
+            || phase != known.phase
+            || message != known.message
+            || counts != known.counts;
         let elapsed_s = now.seconds_since(started_at).max(0.0);
-        news.then(|| Progress { percent, phase, message, step, elapsed_s, counts: self.counts() })
+        news.then(|| Progress { percent, phase, message, step, elapsed_s, counts })
     }
 
     /// The last event, from the state of all steps.

@@ -43,7 +43,7 @@ pub enum Next {
     WaitUntil(Option<Timestamp>),
 }
 
-fn after(at: Timestamp, duration: Duration) -> Timestamp {
+pub(super) fn after(at: Timestamp, duration: Duration) -> Timestamp {
     Timestamp(at.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
 }
 
@@ -91,7 +91,7 @@ impl Run {
             return Next::WaitUntil(None);
         };
         match step.state {
-            StepState::Running => self.next_of_running(index, plan, card.finally, now),
+            StepState::Running => self.next_of_running(index, plan, now),
             StepState::Pending if card.finally => self.next_of_finally(index, plan, now),
             StepState::Pending => self.next_of_pending(index, plan, now),
             StepState::Completed | StepState::Failed | StepState::Cancelled | StepState::Skipped => {
@@ -150,14 +150,14 @@ impl Run {
             .any(|(other, _)| other != index && self.device_of(other).map(|bound| &bound.device) == device)
     }
 
-    fn next_of_running(&self, index: usize, plan: &Step, finally: bool, now: Timestamp) -> Next {
+    fn next_of_running(&self, index: usize, plan: &Step, now: Timestamp) -> Next {
         let Some(step) = self.steps.get(index) else { return Next::WaitUntil(None) };
-        let began = step.running_since.or(step.dispatched_at).unwrap_or(now);
+        let began = step.waiting_since.unwrap_or(now);
         let elapsed = now.seconds_since(began).max(0.0);
         let Some(attempt) = step.attempt_id else {
-            return self.next_of_hub_step(index, plan, finally, began, now);
+            return self.next_of_hub_step(index, plan, began, now);
         };
-        if let (Some(cause), false) = (&self.cancel, finally) {
+        if let (Some(cause), true) = (&self.cancel, self.is_stopping(index)) {
             return match step.cancel_sent {
                 None => Next::Do(vec![Action::Stop { index, attempt, cause: cause.clone() }]),
                 Some(sent) if after(sent, CANCEL_GRACE) <= now => {
@@ -170,7 +170,7 @@ impl Run {
                 Some(sent) => Next::WaitUntil(Some(after(sent, CANCEL_GRACE))),
             };
         }
-        let overdue = after(began, plan.timeout.unwrap_or(DEFAULT_TIMEOUT) + GRACE);
+        let overdue = after(began, plan.timeout.unwrap_or(DEFAULT_TIMEOUT).saturating_add(GRACE));
         if overdue > now {
             return Next::WaitUntil(Some(overdue));
         }
@@ -183,9 +183,9 @@ impl Run {
     }
 
     /// `delay`, `log` and `assert` run here, on the hub's own clock.
-    fn next_of_hub_step(&self, index: usize, plan: &Step, finally: bool, began: Timestamp, now: Timestamp) -> Next {
+    fn next_of_hub_step(&self, index: usize, plan: &Step, began: Timestamp, now: Timestamp) -> Next {
         let elapsed = now.seconds_since(began).max(0.0);
-        if self.cancel.is_some() && !finally {
+        if self.is_stopping(index) {
             return self.emit(index, StepChange::Cancelled { duration_s: elapsed, safe: None });
         }
         let with = match self.filled(plan) {
@@ -268,12 +268,6 @@ impl Run {
 
     pub fn timeout_of(&self, index: usize) -> Duration {
         self.plan_of(index).and_then(|plan| plan.timeout).unwrap_or(DEFAULT_TIMEOUT)
-    }
-
-    pub fn note_stop_sent(&mut self, index: usize, now: Timestamp) {
-        if let Some(step) = self.steps.get_mut(index) {
-            step.cancel_sent = Some(now);
-        }
     }
 
     pub fn next_attempt(&self, index: usize) -> u32 {

@@ -6,6 +6,7 @@ use rigwire::dialect::RunReference;
 use rigwire::event::{EventKind, RunEventBody, RunSnapshot, StepChange};
 use rigwire::model::{Effect, Model, Output, Restored, StartRun};
 use rigwire::procedure::Procedure;
+use rigwire::run::Run;
 use rigwire_shared::agent::{AgentState, DeviceCard, DeviceKind, DeviceState, Inventory};
 use rigwire_shared::command::{Ack, Command, CommandBody, StartStep};
 use rigwire_shared::event::{AgentEvent, EventBody, Started, StepError, StepFinished, StepOutcome};
@@ -70,6 +71,30 @@ impl World {
         self.epoch = Epoch(self.epoch.0 + 1);
         self.next_batch = 1;
         self.agent_comes();
+    }
+
+    /// The hub is killed and comes back after so long with what its record holds; the agent knows nothing of it.
+    pub(crate) fn hub_restarts(&mut self, away_millis: i64, run: RunId, procedure: &str) {
+        let procedure = Procedure::from_toml(procedure, "test.toml").unwrap();
+        let mut replayed = Run::new(self.run(run).header, Some(Arc::new(procedure)));
+        for (_, body, at) in &self.told {
+            replayed.apply(body, *at);
+        }
+        let restored = Restored {
+            next_sequence: 1000,
+            next_number: 1000,
+            agents: self.model.agents().cloned().collect(),
+            devices: self.model.devices().map(|(card, device)| (device.agent, card.clone())).collect(),
+            runs: vec![replayed],
+        };
+        self.now = Timestamp(self.now.0 + away_millis * 1000);
+        let mut next = 1_000_000;
+        let uuids = move || {
+            next += 1;
+            Uuid::from_u128(next)
+        };
+        self.model = Model::new(restored, Box::new(uuids), self.now);
+        self.settle();
     }
 
     pub(crate) fn state(&self, online: bool) -> AgentState {

@@ -132,6 +132,19 @@ fn a_watcher_hears_of_an_event_once_and_only_of_what_it_watches() {
 }
 
 #[test]
+fn runs_that_nobody_watches_any_more_are_forgotten() {
+    let mut registry = Registry::default();
+    let stays = Arc::new(Queue::default());
+    registry.watch(Interest::Runs, &stays);
+    for number in 0..10_000 {
+        registry.watch(Interest::Run(RunReference::Number(number)), &Arc::new(Queue::default()));
+    }
+    assert!(registry.interests() <= 512, "{} are kept", registry.interests());
+    registry.publish(&status(1));
+    assert_eq!(drain(&stays).0, [1]);
+}
+
+#[test]
 fn an_event_is_encoded_once_per_dialect() {
     let event = log(1);
     for dialect in Dialect::ALL {
