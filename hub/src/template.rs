@@ -7,6 +7,9 @@ use rigwire_shared::value::{Fields, Value};
 /// Bounds what an expression from a procedure may cost.
 const FUEL: u64 = 20_000;
 
+/// Longest text with a template in it, in bytes.
+const LENGTH_MAX: usize = 1000;
+
 fn environment() -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -27,6 +30,14 @@ fn environment() -> Environment<'static> {
 pub fn check(value: &Value) -> Result<(), String> {
     let environment = environment();
     each_text(value, &mut |text| {
+        // Statements can loop and double what they hold; an expression says what a step needs.
+        if text.contains("{%") {
+            return Err(format!("template {}: {{% is not allowed, expected {{{{ EXPRESSION }}}}", start_of(text)));
+        }
+        if text.contains("{{") && text.len() > LENGTH_MAX {
+            let length = text.len();
+            return Err(format!("template {}: has {length} bytes, expected at most {LENGTH_MAX}", start_of(text)));
+        }
         let outcome = match sole_expression(text) {
             Some(expression) => environment.compile_expression(expression).map(drop),
             None => environment.template_from_str(text).map(drop),
@@ -38,9 +49,7 @@ pub fn check(value: &Value) -> Result<(), String> {
 /// The value with its templates replaced.
 pub fn fill(value: &Value, context: &minijinja::Value) -> Result<Value, String> {
     Ok(match value {
-        Value::Text(text) if text.contains("{{") || text.contains("{%") => {
-            fill_text(text, context).map_err(|error| describe(text, &error))?
-        }
+        Value::Text(text) if text.contains("{{") => fill_text(text, context).map_err(|error| describe(text, &error))?,
         Value::List(items) => {
             Value::List(items.iter().map(|item| fill(item, context)).collect::<Result<Vec<_>, String>>()?)
         }
@@ -96,6 +105,14 @@ fn each_text(value: &Value, visit: &mut dyn FnMut(&str) -> Result<(), String>) -
         Value::List(items) => items.iter().try_for_each(|item| each_text(item, visit)),
         Value::Map(fields) => fields.iter().try_for_each(|(_, value)| each_text(value, visit)),
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(()),
+    }
+}
+
+fn start_of(text: &str) -> String {
+    const SHOWN: usize = 40;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
     }
 }
 

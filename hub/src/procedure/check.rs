@@ -1,12 +1,22 @@
 //! What the types of a procedure cannot say: names that must exist, graphs without cycles, limits that can be met.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rigwire_shared::ids::StepId;
 
 use super::{Parameter, ParameterKind, Procedure, Role, Step};
 use crate::module::{self, Where};
 use crate::template;
+
+/// Steps of one procedure, `finally` included: a run looks at all of them whenever something happens.
+const STEPS_MAX: usize = 500;
+
+/// Further attempts of a step. One that fails at once would otherwise keep the hub from everything else.
+const RETRIES_MAX: u32 = 100;
+
+const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+const BACKOFF_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A mistake as (key, message).
 type Found = Vec<(String, String)>;
@@ -23,11 +33,23 @@ pub(super) fn mistakes(procedure: &Procedure) -> Found {
     for (name, parameter) in &procedure.params {
         check_parameter(&format!("params.{name}"), parameter, &mut found);
     }
+    let mut named = BTreeMap::new();
     for (name, role) in &procedure.roles {
         if *role == Role::default() {
             let message = "says nothing, expected device, class, kind, tags or min_sdk".to_owned();
             found.push((format!("roles.{name}"), message));
         }
+        // One device plays one role: such a run would wait for ever.
+        if let Some(device) = &role.device
+            && let Some(other) = named.insert(device, name)
+        {
+            found.push((format!("roles.{name}.device"), format!("{device} plays role {other} already")));
+        }
+    }
+    let steps = procedure.steps.len() + procedure.finally.len();
+    if steps > STEPS_MAX {
+        found.push(("steps".to_owned(), format!("are {steps} with finally, expected at most {STEPS_MAX}")));
+        return found;
     }
     if procedure.steps.is_empty() {
         found.push(("steps".to_owned(), "is empty, expected at least one step".to_owned()));
@@ -48,6 +70,7 @@ pub(super) fn mistakes(procedure: &Procedure) -> Found {
 }
 
 fn check_parameter(key: &str, parameter: &Parameter, found: &mut Found) {
+    check_finite(key, parameter.min, parameter.max, found);
     if let (Some(min), Some(max)) = (parameter.min, parameter.max)
         && min > max
     {
@@ -60,6 +83,15 @@ fn check_parameter(key: &str, parameter: &Parameter, found: &mut Found) {
     }
     if let Some(Err(message)) = parameter.default.as_ref().map(|default| parameter.accept(default)) {
         found.push((format!("{key}.default"), message));
+    }
+}
+
+/// Nothing is below or above a number that is none: everything would pass.
+fn check_finite(key: &str, min: Option<f64>, max: Option<f64>, found: &mut Found) {
+    for (name, limit) in [("min", min), ("max", max)] {
+        if let Some(limit) = limit.filter(|limit| !limit.is_finite()) {
+            found.push((format!("{key}.{name}"), format!("is {limit}, expected a finite number")));
+        }
     }
 }
 
@@ -100,8 +132,23 @@ fn check_step(procedure: &Procedure, step: &Step, key: &str, seen: &mut BTreeSet
     if step.timeout.is_some_and(|timeout| timeout.is_zero()) {
         found.push((format!("{key}.timeout"), "is zero, expected at least 1ms".to_owned()));
     }
+    if step.timeout.is_some_and(|timeout| timeout > TIMEOUT_MAX) {
+        let most = humantime::format_duration(TIMEOUT_MAX);
+        found.push((format!("{key}.timeout"), format!("is too long, expected at most {most}")));
+    }
+    if let Some(retry) = &step.retry {
+        if retry.times > RETRIES_MAX {
+            let message = format!("is {}, expected at most {RETRIES_MAX}", retry.times);
+            found.push((format!("{key}.retry.times"), message));
+        }
+        if retry.backoff.is_some_and(|backoff| backoff > BACKOFF_MAX) {
+            let most = humantime::format_duration(BACKOFF_MAX);
+            found.push((format!("{key}.retry.backoff"), format!("is too long, expected at most {most}")));
+        }
+    }
     for (metric, limits) in &step.expect {
         let key = format!("{key}.expect.{metric}");
+        check_finite(&key, limits.min, limits.max, found);
         match (limits.min, limits.max) {
             (None, None) => found.push((key, "has neither min nor max".to_owned())),
             (Some(min), Some(max)) if min > max => found.push((key, format!("min {min} is above max {max}"))),

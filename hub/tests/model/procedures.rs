@@ -97,9 +97,44 @@ fn mistakes_name_line_and_key() {
             "{}",
             "psu-ramp.toml:6: roles.psu: says nothing, expected device, class, kind, tags or min_sdk",
         ),
+        (
+            "timeout = \"5s\"",
+            "timeout = \"18446744073709551615s\"",
+            "psu-ramp.toml:12: steps[0].timeout: is too long, expected at most 7days",
+        ),
+        (
+            "times = 2",
+            "times = 4294967295",
+            "psu-ramp.toml:13: steps[0].retry.times: is 4294967295, expected at most 100",
+        ),
+        ("500ms", "99999days", "psu-ramp.toml:13: steps[0].retry.backoff: is too long, expected at most 1day"),
+        ("max = 3.4", "max = nan", "psu-ramp.toml:18: steps[1].expect.voltage.max: is NaN, expected a finite number"),
+        ("max = 12.0", "max = inf", "psu-ramp.toml:3: params.volts.max: is inf, expected a finite number"),
+        (
+            "psu = { class = \"psu\" }",
+            "psu = { device = \"x\" }\nother = { device = \"x\" }",
+            "psu-ramp.toml:6: roles.psu.device: x plays role other already",
+        ),
+        (
+            "\"{{ volts }}\"",
+            "\"{% set x = volts %}{{ x }}\"",
+            "psu-ramp.toml:11: steps[0].with.v: template \"{% set x = volts %}{{ x }}\": {% is not allowed, expected {{ EXPRESSION }}",
+        ),
     ] {
         assert_eq!(mistake(from, to), expected);
     }
+}
+
+#[test]
+fn what_a_procedure_may_cost_is_bounded() {
+    let long = format!("\"{{{{ {} }}}}\"", "volts + ".repeat(200) + "1");
+    let error = mistake("\"{{ volts }}\"", &long);
+    assert!(error.ends_with("has 1607 bytes, expected at most 1000"), "{error}");
+    let steps: Vec<_> = (0..501)
+        .map(|index| serde_json::json!({"id": format!("s{index}"), "use": "log", "with": {"message": "x"}}))
+        .collect();
+    let error = Procedure::from_json(&serde_json::json!({"name": "long", "steps": steps}), "procedure").unwrap_err();
+    assert_eq!(error.to_string(), "procedure: steps: are 501 with finally, expected at most 500");
 }
 
 #[test]
