@@ -7,6 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Room for a burst while the disk is slow: about two seconds of a busy bench.
 const CAPACITY: usize = 1024;
+/// Places that samples leave to events. While the disk refuses, what a device must be told and asked still goes on.
+const KEPT_FOR_EVENTS: usize = 256;
 
 /// An event on its way, and who wants to know that it is written.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(crate) struct Entry {
 }
 
 pub(crate) fn channel() -> (Events, mpsc::Receiver<Entry>) {
-    // When full: events wait, samples are dropped and counted.
+    // When full: events wait, samples are dropped and counted, and that somewhat earlier.
     let (sender, receiver) = mpsc::channel(CAPACITY);
     (Events { sender, lost: 0 }, receiver)
 }
@@ -58,16 +60,20 @@ impl Events {
         if self.lost > 0 {
             let body = EventBody::Gap { device: Some(device.clone()), samples: self.lost, cause: GapCause::QueueFull };
             let entry = Entry { event: AgentEvent { at: Timestamp::now(), body }, written: None };
-            if self.sender.try_send(entry).is_ok() {
+            if self.has_room() && self.sender.try_send(entry).is_ok() {
                 self.lost = 0;
             }
         }
         for sample in samples {
             let event = AgentEvent { at: taken_at(&sample), body: EventBody::Sample(sample) };
-            if self.sender.try_send(Entry { event, written: None }).is_err() {
+            if !self.has_room() || self.sender.try_send(Entry { event, written: None }).is_err() {
                 self.lost += 1;
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.sender.capacity() > KEPT_FOR_EVENTS
     }
 
     async fn pass_on(&self, entry: Entry) {
@@ -108,8 +114,8 @@ mod tests {
     async fn samples_beyond_a_full_channel_are_counted_and_reported_once_there_is_room() {
         let (mut events, mut receiver) = channel();
         let device = DeviceId::new("dmm-1").unwrap();
-        events.samples(&device, vec![sample(); CAPACITY + 3]);
-        assert_eq!(events.lost, 3);
+        events.samples(&device, vec![sample(); CAPACITY - KEPT_FOR_EVENTS + 3]);
+        assert_eq!((events.lost, events.sender.capacity()), (3, KEPT_FOR_EVENTS));
         receiver.recv().await.unwrap();
         receiver.recv().await.unwrap();
         events.samples(&device, vec![sample()]);

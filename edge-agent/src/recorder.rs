@@ -1,5 +1,6 @@
 //! The one task that writes the spool: events in, batches out to whatever connection there is. Knows no MQTT.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rigwire_shared::command::Ack;
 use rigwire_shared::event::{AgentEvent, EventBody, Level, Log, Started};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::wire::{self, BATCH_MAX, MESSAGE_MAX};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +88,8 @@ pub(crate) async fn run(recorder: Recorder, shutdown: CancellationToken) -> anyh
     // At most one: a slow disk is not asked again before it answered.
     let mut syncing: JoinSet<io::Result<()>> = JoinSet::new();
     let mut last_words: Option<tokio::time::Instant> = None;
+    let mut unwritten = Unwritten::default();
+    let mut stranger_told = false;
     loop {
         if next.is_none() && outbox.may_send() {
             next = read_next(&mut spool);
@@ -111,7 +114,9 @@ pub(crate) async fn run(recorder: Recorder, shutdown: CancellationToken) -> anyh
                     }
                     Link::Acknowledged(ack) => {
                         if ack.durable > spool.ends().0 {
-                            tracing::warn!(durable = ?ack.durable, "the hub acknowledges what this agent never wrote; is another agent using its id?");
+                            if !std::mem::replace(&mut stranger_told, true) {
+                                tracing::error!(durable = ?ack.durable, "the hub acknowledges what this agent never wrote; is another agent using its id?");
+                            }
                             continue;
                         }
                         outbox.acknowledged(&ack, tokio::time::Instant::now().into_std())
@@ -134,12 +139,15 @@ pub(crate) async fn run(recorder: Recorder, shutdown: CancellationToken) -> anyh
                     }
                 }
             }
-            count = events.recv_many(&mut taken, TAKE_MAX), if last_words.is_none() => {
+            () = shutdown.cancelled(), if unwritten.is_waiting() => unwritten.give_up(),
+            () = at(unwritten.retry_at) => unwritten.write(&mut spool),
+            count = events.recv_many(&mut taken, TAKE_MAX), if last_words.is_none() && !unwritten.is_waiting() => {
                 if count == 0 {
                     last_words = Some(tokio::time::Instant::now() + LAST_WORDS);
                     continue;
                 }
-                write(&mut spool, &mut taken, &shutdown).await;
+                unwritten.take(&mut taken);
+                unwritten.write(&mut spool);
                 if spool.is_over_limit() {
                     spool = make_room(spool).await?;
                 }
@@ -205,31 +213,54 @@ fn obey(spool: &mut Spool, next: &mut Option<SpooledBatch>, orders: &Orders) {
     }
 }
 
-/// Writes what was taken. While the disk refuses, nothing is lost: the channel fills and its senders see to it.
-async fn write(spool: &mut Spool, taken: &mut Vec<Entry>, shutdown: &CancellationToken) {
-    let mut waiting = Vec::new();
-    let events: Vec<_> = taken
-        .drain(..)
-        .map(|entry| {
+/// What was taken from the channel and is not in the spool yet. While the disk refuses, nothing more is taken: the channel
+/// fills and its senders see to it. Sending and acknowledgements go on, which is what makes room.
+#[derive(Default)]
+struct Unwritten {
+    batches: VecDeque<(Content, Vec<u8>)>,
+    waiting: Vec<oneshot::Sender<()>>,
+    retry_at: Option<tokio::time::Instant>,
+}
+
+impl Unwritten {
+    fn is_waiting(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    fn take(&mut self, taken: &mut Vec<Entry>) {
+        let waiting = &mut self.waiting;
+        let events = taken.drain(..).map(|entry| {
             waiting.extend(entry.written);
             entry.event
-        })
-        .collect();
-    for (content, bytes) in pack(events) {
-        while let Err(error) = spool.append(content, &bytes) {
-            tracing::error!(%error, "the spool cannot be written; trying again");
-            tokio::select! {
-                () = tokio::time::sleep(RETRY_WRITE) => {}
-                () = shutdown.cancelled() => {
-                    tracing::error!("events were lost: the spool could not be written before the agent stopped");
-                    return;
+        });
+        self.batches.extend(pack(events.collect()));
+    }
+
+    fn write(&mut self, spool: &mut Spool) {
+        while let Some((content, bytes)) = self.batches.front() {
+            if let Err(error) = spool.append(*content, bytes) {
+                if self.retry_at.is_none() {
+                    tracing::error!(%error, "the spool cannot be written; trying again every second");
                 }
+                self.retry_at = Some(tokio::time::Instant::now() + RETRY_WRITE);
+                return;
             }
+            self.batches.pop_front();
+        }
+        if self.retry_at.take().is_some() {
+            tracing::info!("the spool is written again");
+        }
+        for written in self.waiting.drain(..) {
+            // Whoever asked may have stopped waiting.
+            written.send(()).ok();
         }
     }
-    for written in waiting {
-        // Whoever asked may have stopped waiting.
-        written.send(()).ok();
+
+    /// Whoever waits hears that it will never be written.
+    fn give_up(&mut self) {
+        let batches = self.batches.len();
+        tracing::error!(batches, "events were lost: the spool could not be written before the agent stopped");
+        *self = Self::default();
     }
 }
 

@@ -14,6 +14,7 @@ use rigwire_shared::event::{AgentEvent, EventBody, GapCause};
 use rigwire_shared::ids::{Epoch, Position};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::wire;
+use rustix::fs::FlockOperation;
 
 mod compact;
 mod open;
@@ -82,11 +83,24 @@ struct Cursor {
     within_run: u64,
 }
 
+/// The spool belongs to this process while it is held.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child process that was started a moment ago may still have a copy of the descriptor,
+        // and the next agent would find the spool in use.
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the spool's lock was not released");
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Spool {
     directory: PathBuf,
-    /// Held for its lock.
-    _lock: File,
+    _lock: Lock,
     limit: u64,
     segment_bytes: u64,
     epoch: Epoch,
@@ -301,6 +315,12 @@ impl Spool {
         Ok(true)
     }
 
+    /// From now on the newest segment cannot be written.
+    #[cfg(test)]
+    pub(crate) fn break_disk(&mut self) {
+        self.active = File::open(&self.directory).expect("the spool's directory");
+    }
+
     fn cursor_at(&self, segment: u64, offset: u64) -> io::Result<Cursor> {
         Ok(Cursor { segment, file: File::open(self.path(segment))?, offset, within_run: 0 })
     }
@@ -371,12 +391,21 @@ fn fill(file: &File, bytes: &mut [u8], mut filled: usize, offset: u64) -> io::Re
 }
 
 /// Puts a whole file in the place of another, so that a reader sees one or the other.
-fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<File> {
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    File::create(&new)?.write_all(bytes)?;
+    fs::rename(&new, path)
+}
+
+/// As `replace_file`, and a power cut leaves one or the other too.
+fn replace_file_for_good(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
+    // Before the rename: an old name must never lead to a new file whose bytes are not there yet.
+    file.sync_all()?;
     fs::rename(&new, path)?;
-    Ok(file)
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 #[cfg(test)]

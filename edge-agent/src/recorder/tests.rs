@@ -83,6 +83,31 @@ async fn what_is_not_acknowledged_is_sent_again_on_the_next_connection_and_by_th
     assert_eq!(batch.position, Position { epoch: Epoch(5), number: 2 });
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_refuses_holds_up_neither_the_connection_nor_the_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut spool, damage) = Spool::open(directory.path(), 1 << 20, Timestamp::from_millis(5)).unwrap();
+    begin(&mut spool, "host", &damage).unwrap();
+    spool.break_disk();
+    let (events, receiver) = events::channel();
+    let (link, told) = mpsc::channel(4);
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(Recorder { spool, events: receiver, link: told }, shutdown.clone()));
+    let mut recording = JoinSet::new();
+    let writer = events.clone();
+    recording.spawn(async move { writer.record(log("one")).await });
+    tokio::task::yield_now().await;
+    let (sender, mut batches) = mpsc::channel(4);
+    link.send(Link::Up(sender)).await.unwrap();
+    let first = tokio::time::timeout(Duration::from_secs(5), batches.recv()).await.unwrap().unwrap();
+    assert_eq!(first.position.number, 1);
+    drop(events);
+    shutdown.cancel();
+    assert!(!recording.join_next().await.unwrap().unwrap(), "what is not written is not said to be");
+    assert!(tasks.join_next().await.unwrap().unwrap().is_ok());
+}
+
 #[tokio::test]
 async fn an_acknowledgement_from_the_future_trims_nothing() {
     let mut bench = bench();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use super::record::{self, Header, Kind, Piece, Walk};
-use super::{Segment, Spool, replace_file};
+use super::{Segment, Spool, replace_file_for_good};
 
 impl Spool {
     /// More bytes than allowed, and samples that can give way.
@@ -39,7 +39,7 @@ impl Spool {
         }
         compacted.add(&fs::read(self.path(id))?, self.acked);
         let (segment, bytes) = compacted.finish(id);
-        replace_file(&self.path(id), &bytes)?.sync_all()?;
+        replace_file_for_good(&self.path(id), &bytes)?;
         if let Some(neighbour) = neighbour {
             fs::remove_file(self.path(neighbour))?;
             self.segments.retain(|segment| segment.id != neighbour);

@@ -1,7 +1,7 @@
 //! Opening a spool: reads every segment, cuts a torn end, mends a damaged middle, and begins the next epoch.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -10,7 +10,7 @@ use rigwire_shared::time::Timestamp;
 use rustix::fs::FlockOperation;
 
 use super::record::{self, Header, Kind, Piece, Walk};
-use super::{Damage, Segment, Spool, replace_file, segment_path};
+use super::{Damage, Lock, Segment, Spool, replace_file_for_good, segment_path};
 
 pub(super) fn open(
     directory: &Path,
@@ -19,7 +19,12 @@ pub(super) fn open(
     now: Timestamp,
 ) -> anyhow::Result<(Spool, Damage)> {
     fs::create_dir_all(directory).context("creating the directory")?;
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("lock"))
+        .context("opening its file lock")?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         anyhow::bail!("another agent is using it");
     }
@@ -53,7 +58,7 @@ pub(super) fn open(
     let (epoch, previous_epoch) = begin_epoch(directory, written, now).context("beginning a new epoch")?;
     let spool = Spool {
         directory: directory.to_path_buf(),
-        _lock: lock,
+        _lock: Lock(lock),
         limit,
         segment_bytes,
         epoch,
@@ -79,8 +84,7 @@ fn begin_epoch(directory: &Path, written: Option<Position>, now: Timestamp) -> a
     let stored = read_text(&path)?.and_then(|text| text.trim().parse().ok());
     let previous = stored.max(written.map(|position| position.epoch.0));
     let epoch = u64::try_from(now.as_millis()).unwrap_or(0).max(previous.map_or(1, |previous| previous + 1));
-    replace_file(&path, epoch.to_string().as_bytes())?.sync_all()?;
-    File::open(directory)?.sync_all()?;
+    replace_file_for_good(&path, epoch.to_string().as_bytes())?;
     Ok((Epoch(epoch), previous.map(Epoch)))
 }
 
@@ -155,8 +159,7 @@ impl Mending<'_> {
                 // The process was killed while it wrote: that batch was never sent, so nothing is lost.
                 self.damage.bytes -= torn;
             }
-            replace_file(&path, &mended)?.sync_all()?;
-            File::open(self.directory)?.sync_all()?;
+            replace_file_for_good(&path, &mended)?;
         }
         if before != (self.damage.bytes, self.damage.batches) {
             self.damage.files.push(path.display().to_string());

@@ -100,6 +100,15 @@ fn two_agents_cannot_share_a_spool() {
 }
 
 #[test]
+fn a_spool_that_was_left_is_free_even_while_a_child_process_has_a_copy_of_its_lock() {
+    let bench = roomy();
+    let (spool, _) = bench.open();
+    let _copy = spool._lock.0.try_clone().unwrap();
+    drop(spool);
+    bench.open();
+}
+
+#[test]
 fn a_process_killed_anywhere_in_its_last_write_loses_only_that_batch() {
     let bench = roomy();
     let (mut spool, _) = bench.open();

@@ -37,12 +37,12 @@ async fn what_the_hub_did_not_acknowledge_survives_the_agent_and_the_broker() {
     hub.until("first batch", |hub| !hub.batches.is_empty()).await;
     let first = hub.batches[0].position;
     broker.restart();
-    hub.batches.clear();
+    hub.start_anew();
     hub.until("batch after the restart of the broker", |hub| !hub.batches.is_empty()).await;
     assert_eq!(hub.batches[0].position, first);
     agent.stop().await;
     hub.acknowledges = true;
-    hub.batches.clear();
+    hub.start_anew();
     let agent = Agent::start(config(&broker, spool.path()));
     hub.until("batches of both epochs", |hub| numbers(&hub.batches).len() >= 2).await;
     let second = hub.batches.last().unwrap();
@@ -52,7 +52,7 @@ async fn what_the_hub_did_not_acknowledge_survives_the_agent_and_the_broker() {
     hub.command(CommandBody::Announce);
     hub.until("answer", |hub| hub.events().any(|body| matches!(body, EventBody::CommandAnswered { .. }))).await;
     agent.stop().await;
-    hub.batches.clear();
+    hub.start_anew();
     let agent = Agent::start(config(&broker, spool.path()));
     hub.until("batch of the third epoch", |hub| !hub.batches.is_empty()).await;
     assert!(hub.batches[0].position > first, "what was acknowledged is gone");

@@ -74,6 +74,7 @@ impl Drop for Broker {
 /// Reads what one agent says, and acknowledges when told to.
 pub(crate) struct Hub {
     agent: AgentId,
+    port: u16,
     client: AsyncClient,
     event_loop: EventLoop,
     pub(crate) acknowledges: bool,
@@ -85,12 +86,11 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(agent: &AgentId, port: u16) -> Self {
-        let mut options = MqttOptions::new("hub", "127.0.0.1", port);
-        options.set_max_packet_size(wire::MESSAGE_MAX + 1024, wire::MESSAGE_MAX + 1024);
-        let (client, event_loop) = AsyncClient::new(options, 100);
+        let (client, event_loop) = Self::connection(port);
         let (batches, states) = (Vec::new(), Vec::new());
         Self {
             agent: agent.clone(),
+            port,
             client,
             event_loop,
             acknowledges: true,
@@ -99,6 +99,18 @@ impl Hub {
             states,
             inventory: None,
         }
+    }
+
+    fn connection(port: u16) -> (AsyncClient, EventLoop) {
+        let mut options = MqttOptions::new("hub", "127.0.0.1", port);
+        options.set_max_packet_size(wire::MESSAGE_MAX + 1024, wire::MESSAGE_MAX + 1024);
+        AsyncClient::new(options, 100)
+    }
+
+    /// Forgets what was received, also what waits in the client unread: what comes from now on was sent from now on.
+    pub(crate) fn start_anew(&mut self) {
+        (self.client, self.event_loop) = Self::connection(self.port);
+        self.batches.clear();
     }
 
     pub(crate) async fn until(&mut self, missing: &str, done: impl Fn(&Self) -> bool) {
@@ -197,7 +209,11 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn start(config: Config) -> Self {
         let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        tasks.spawn(rigwire_agent::agent::run(config, shutdown.clone()));
+        let agent = rigwire_agent::agent::run(config, shutdown.clone());
+        tasks.spawn(async move {
+            // A test that waits for the hub to hear something would not say why nothing came.
+            agent.await.inspect_err(|error| eprintln!("the agent failed: {error:#}"))
+        });
         Self { shutdown, tasks }
     }
 
