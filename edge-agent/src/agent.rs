@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::HubClock;
 use crate::config::{Config, host_name};
 use crate::device::connect::{self, InstrumentOpener};
 use crate::device::{self, DeviceTask, HubLink};
@@ -21,8 +22,8 @@ use crate::spool::Spool;
 use crate::supervise::{self, Phase};
 
 const MIB: u64 = 1024 * 1024;
-/// Together below two seconds: who stops the agent must not lose patience.
-const DEVICES_GRACE: Duration = Duration::from_millis(1500);
+/// A little more than the device tasks allow themselves.
+const DEVICES_GRACE: Duration = Duration::from_millis(1350);
 const RECORDER_GRACE: Duration = Duration::from_millis(600);
 const LINK_GRACE: Duration = Duration::from_millis(700);
 
@@ -37,7 +38,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 
     let settings: Vec<_> = config.instruments.iter().map(connect::settings).collect();
     let board = Board::new(epoch, settings.iter().map(device::Settings::card).collect());
-    let offline = HubLink { connected: false, since: Instant::now(), clock_offset_us: 0 };
+    let offline = HubLink { connected: false, since: Instant::now(), time: None };
     let (hub, hub_watch) = watch::channel(offline);
     let (events, entries) = events::channel();
     // When full, the connection waits with reading: the recorder never waits for the connection.
@@ -77,6 +78,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         inventory: board.watch(),
         announcements: board.watch_announcements(),
         link: hub,
+        clock: HubClock::default(),
     };
     let desk = Desk::new(epoch, orders.keys().cloned().collect());
     let dispatch = Dispatch { desk, commands, orders, events, board, live: live_in, hub: hub_watch };

@@ -1,6 +1,7 @@
 //! One task per device: connect, identify, read, perform steps, make safe, reconnect. Knows no port and no network.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rigwire_shared::agent::{ActionCard, DeviceCard, DeviceKind, DeviceState, Identity, ReadingCard};
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::HubTime;
 use crate::driver::{Driver, DriverError};
 use crate::events::Events;
 use crate::inventory::Board;
@@ -117,18 +119,19 @@ pub(crate) struct StepOrder {
     pub(crate) timeout: Duration,
 }
 
-/// Whether there is a connection to the broker, and since when; and how the hub's clock differs.
+/// Whether there is a connection to the broker, and since when; and what the hub's clock shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HubLink {
     pub(crate) connected: bool,
     pub(crate) since: Instant,
-    pub(crate) clock_offset_us: i64,
+    /// `None` until the hub was heard.
+    pub(crate) time: Option<HubTime>,
 }
 
 impl HubLink {
     /// The hub's time: leases and commands expire by its clock, and a small board may not know the date yet.
     pub(crate) fn hub_now(&self) -> Timestamp {
-        Timestamp(Timestamp::now().0.saturating_add(self.clock_offset_us))
+        self.time.map_or_else(Timestamp::now, |time| time.now(Instant::now()))
     }
 }
 
@@ -168,6 +171,10 @@ struct Device {
     polling: Polling,
     /// The loss of the hub was answered with the safe state already.
     hub_loss_handled: bool,
+    /// Why the device should be safe and is not known to be: it could not be reached. Made up for when it is back.
+    owes_safe: Option<String>,
+    /// When the agent began to stop, as far as this task saw it.
+    stopping: OnceLock<Instant>,
     reopen_after_silences: Option<u32>,
 }
 
@@ -187,6 +194,8 @@ pub(crate) async fn run<O: Opener>(task: DeviceTask<O>) -> anyhow::Result<()> {
         deferred: VecDeque::new(),
         polling: Polling::default(),
         hub_loss_handled: false,
+        owes_safe: None,
+        stopping: OnceLock::new(),
         reopen_after_silences: opener.reopen_after_silences(),
     };
     loop {
@@ -285,10 +294,16 @@ impl Device {
 
     /// Takes note, tells the hub if that is news, and answers how long to wait before the next attempt.
     async fn happen(&mut self, happening: Happening) -> Duration {
+        let notable = happening.is_notable();
         let reaction = self.lifecycle.handle(happening);
         if reaction.changed {
             let (state, cause, identity) = (self.lifecycle.state(), self.lifecycle.cause(), self.lifecycle.identity());
-            tracing::info!(device = %self.settings.id, %state, cause, "device");
+            let device = &self.settings.id;
+            if notable {
+                tracing::info!(%device, %state, "{device} is {state}: {cause}");
+            } else {
+                tracing::debug!(%device, %state, "{device} is {state}: {cause}");
+            }
             self.board.update(&self.settings.id, state, cause, identity);
             let change = DeviceChange {
                 device: self.settings.id.clone(),

@@ -42,6 +42,12 @@ pub trait Driver: Send {
     /// Takes the most overdue periodic reading. A value that is not good comes back as a sample that says so.
     fn poll(&mut self) -> impl Future<Output = Result<Vec<Sample>, DriverError>> + Send;
 
+    /// Id of the reading that the last poll took, also when it failed.
+    fn polled(&self) -> Option<&str>;
+
+    /// What was reported so far is no longer believed: even an unchanged value is news.
+    fn forget_reported(&mut self);
+
     /// Takes one reading now, by its id.
     fn read(&mut self, reading: &str) -> impl Future<Output = Result<Vec<Sample>, DriverError>> + Send;
 

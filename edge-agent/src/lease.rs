@@ -9,6 +9,8 @@ pub(crate) struct Lease {
     /// Fencing numbers only grow; a holder with a lower one was overtaken.
     highest: Option<Fence>,
     held: Option<Held>,
+    /// The last one that expired or was given back. Who still works under it is late.
+    ended: Option<Fence>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +26,26 @@ impl Lease {
         self.check(held.fence)?;
         let new = self.held.as_ref().is_none_or(|old| old.fence != held.fence);
         self.held = Some(held);
+        self.ended = None;
         Ok(new)
     }
 
     /// Answers whether it was held. Giving back what is not held changes nothing.
     pub(crate) fn release(&mut self, fence: Fence) -> Result<bool, StepError> {
         self.check(fence)?;
-        Ok(self.held.take_if(|held| held.fence == fence).is_some())
+        let held = self.held.take_if(|held| held.fence == fence);
+        if held.is_some() {
+            self.ended = Some(fence);
+        }
+        Ok(held.is_some())
     }
 
     /// Whether a step under this fencing number may touch the device.
     pub(crate) fn admit(&mut self, fence: Option<Fence>) -> Result<(), StepError> {
         match (fence, &self.held) {
+            (Some(fence), _) if self.ended == Some(fence) => {
+                Err(lost(format!("the lease under fencing number {} has ended", fence.0)))
+            }
             (Some(fence), _) => self.check(fence),
             (None, None) => Ok(()),
             (None, Some(held)) => Err(lost(format!("the device is leased to {}", held.holder))),
@@ -48,7 +58,9 @@ impl Lease {
 
     /// Takes the lease away when its time is over.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Option<Held> {
-        self.held.take_if(|held| held.until <= now)
+        let expired = self.held.take_if(|held| held.until <= now)?;
+        self.ended = Some(expired.fence);
+        Some(expired)
     }
 
     fn check(&mut self, fence: Fence) -> Result<(), StepError> {
@@ -106,5 +118,12 @@ mod tests {
         assert_eq!((lease.until(), lease.expire(Timestamp(99))), (Some(Timestamp(100)), None));
         assert_eq!(lease.expire(Timestamp(100)), Some(held(1, 100)));
         assert_eq!((lease.until(), lease.expire(Timestamp(100))), (None, None));
+        let late = lease.admit(Some(Fence(1))).unwrap_err();
+        assert_eq!(late.message, "the lease under fencing number 1 has ended");
+        assert_eq!(lease.grant(held(1, 300)), Ok(true), "the hub made it longer, and we heard of it too late");
+        assert_eq!(lease.admit(Some(Fence(1))), Ok(()));
+        assert_eq!(lease.release(Fence(1)), Ok(true));
+        assert!(lease.admit(Some(Fence(1))).is_err());
+        assert_eq!(lease.admit(Some(Fence(2))), Ok(()), "the next one need not have been heard of");
     }
 }

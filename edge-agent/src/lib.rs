@@ -1,6 +1,7 @@
 //! The edge agent: drives the devices of one host and reports what happens. Works on when the network is away.
 
 pub mod agent;
+mod clock;
 pub mod commands;
 pub mod config;
 mod device;

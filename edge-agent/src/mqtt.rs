@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::HubClock;
 use crate::config::BrokerAddress;
 use crate::device::HubLink;
 use crate::recorder::Link;
@@ -55,6 +56,7 @@ pub(crate) struct Mqtt {
     /// Changes when the hub wants state and inventory again.
     pub(crate) announcements: watch::Receiver<u64>,
     pub(crate) link: watch::Sender<HubLink>,
+    pub(crate) clock: HubClock,
 }
 
 /// Runs until shutdown. No fault of the network ends it.
@@ -127,18 +129,21 @@ impl Mqtt {
     async fn connection(&mut self, shutdown: &CancellationToken) -> Ended {
         let (client, event_loop) = AsyncClient::new(self.options(), usize::from(IN_FLIGHT));
         let progress = Progress::default();
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             recorder: self.recorder.clone(),
             commands: self.commands.clone(),
             link: self.link.clone(),
+            clock: std::mem::take(&mut self.clock),
             down: self.topic(Channel::Down),
             ack: self.topic(Channel::Ack),
         };
         let talk = Talk { client: &client, progress: &progress };
-        tokio::select! {
-            error = poll(event_loop, &incoming, &progress) => Ended::Failed(error),
+        let ended = tokio::select! {
+            error = poll(event_loop, &mut incoming, &progress) => Ended::Failed(error),
             ended = self.talk(&talk, shutdown) => ended,
-        }
+        };
+        self.clock = incoming.clock;
+        ended
     }
 
     async fn talk(&mut self, talk: &Talk<'_>, shutdown: &CancellationToken) -> Ended {
@@ -273,12 +278,13 @@ struct Incoming {
     recorder: mpsc::Sender<Link>,
     commands: mpsc::Sender<Command>,
     link: watch::Sender<HubLink>,
+    clock: HubClock,
     down: String,
     ack: String,
 }
 
 /// Polls until the connection fails, and says why. Waits only for tasks that never wait for this one.
-async fn poll(mut event_loop: EventLoop, incoming: &Incoming, progress: &Progress) -> String {
+async fn poll(mut event_loop: EventLoop, incoming: &mut Incoming, progress: &Progress) -> String {
     let mut network = NetworkOptions::new();
     network.set_connection_timeout(CONNECT_WITHIN_SECONDS);
     network.set_tcp_nodelay(true);
@@ -306,13 +312,13 @@ async fn poll(mut event_loop: EventLoop, incoming: &Incoming, progress: &Progres
 }
 
 impl Incoming {
-    async fn take(&self, topic: &str, payload: &[u8]) {
+    async fn take(&mut self, topic: &str, payload: &[u8]) {
         if topic == self.ack {
             match wire::decode::<Ack>(payload) {
                 Ok(ack) => {
-                    let offset = ack.hub_time.0.saturating_sub(Timestamp::now().0);
+                    let time = self.clock.heard(ack.hub_time, Instant::now());
                     self.link.send_if_modified(|link| {
-                        link.clock_offset_us = offset;
+                        link.time = Some(time);
                         // Nobody needs to wake for a clock.
                         false
                     });

@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Whoever stops the agent expects it to be gone within two seconds.
+const STOP_WITHIN: Duration = Duration::from_millis(1900);
+/// What each later phase gets in any case.
+const LEFT_FOR_EACH: Duration = Duration::from_millis(250);
 
 /// Tasks that stop together.
 pub(crate) struct Phase {
     pub(crate) name: &'static str,
     pub(crate) token: CancellationToken,
-    /// What its tasks get to end; then they are dropped.
+    /// What its tasks get to end at most; then they are dropped.
     pub(crate) grace: Duration,
     pub(crate) tasks: JoinSet<anyhow::Result<()>>,
 }
@@ -26,9 +32,13 @@ pub(crate) async fn run(mut phases: Vec<Phase>, shutdown: CancellationToken) -> 
         () = shutdown.cancelled() => Ok(()),
         early = first_end(&mut phases) => early,
     };
+    let end = Instant::now() + STOP_WITHIN;
+    let mut later = LEFT_FOR_EACH * u32::try_from(phases.len()).unwrap_or(u32::MAX);
     for phase in &mut phases {
+        later = later.saturating_sub(LEFT_FOR_EACH);
+        let left = end.saturating_duration_since(Instant::now()).saturating_sub(later);
         phase.token.cancel();
-        let drained = tokio::time::timeout(phase.grace, drain(phase)).await;
+        let drained = tokio::time::timeout(phase.grace.min(left), drain(phase)).await;
         let result = match drained {
             Ok(result) => result,
             Err(_) => {
@@ -112,6 +122,20 @@ mod tests {
         shutdown.cancel();
         run(phases, shutdown).await.unwrap();
         assert_eq!(*journal.lock().unwrap(), ["first", "second"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_phases_together_take_less_than_two_seconds() {
+        let phases = ["devices", "recorder", "connection"].map(|name| {
+            let mut phase = Phase::new(name, Duration::from_secs(1));
+            phase.tasks.spawn(std::future::pending());
+            phase
+        });
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let began = tokio::time::Instant::now();
+        run(phases.into(), shutdown).await.unwrap();
+        assert_eq!(began.elapsed(), STOP_WITHIN);
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,23 @@ pub(crate) enum Happening {
     Ended(String),
 }
 
+impl Happening {
+    /// What an operator follows. The others come and go with every step and every replug, and the hub's record has them all.
+    pub(super) fn is_notable(&self) -> bool {
+        match self {
+            Self::Opened | Self::Identifying | Self::StepBegan(_) | Self::StepEnded => false,
+            Self::Missing(_)
+            | Self::Unusable(_)
+            | Self::Unidentified(_)
+            | Self::WrongDevice(_)
+            | Self::Identified(_)
+            | Self::WentSilent(_)
+            | Self::AnswersAgain
+            | Self::Ended(_) => true,
+        }
+    }
+}
+
 /// What the task does about it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reaction {

@@ -1,11 +1,14 @@
 //! A connected and identified device: periodic readings, the running step, its lease and the loss of the hub.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rigwire_shared::event::{EventBody, Level, SafeOutcome, Sample, StepError, StepOutcome, code};
 use rigwire_shared::quality::Quality;
 use rigwire_shared::value::Value;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::lifecycle::Happening;
 use super::{Device, End, Order};
@@ -16,10 +19,13 @@ use crate::step::{ActiveStep, Work};
 const SILENCES_UNTIL_STALE: u32 = 3;
 const SILENT_RETRY_FIRST: Duration = Duration::from_secs(1);
 const SILENT_RETRY_MAX: Duration = Duration::from_secs(30);
-/// At an orderly stop: what an instrument gets to end a transaction, to become safe, and to leave remote control.
+/// At an orderly stop, counted from its beginning: when an instrument must have ended a transaction, must be safe, and must
+/// have left remote control.
 const STOP_TRANSACTION: Duration = Duration::from_millis(400);
-const STOP_SAFE: Duration = Duration::from_millis(800);
-const STOP_RELEASE: Duration = Duration::from_millis(200);
+const STOP_SAFE: Duration = Duration::from_millis(1100);
+const STOP_RELEASE: Duration = Duration::from_millis(1250);
+/// A reading that often has no value is told about in the log only so often.
+const NO_VALUE_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Progress is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -38,13 +44,20 @@ const DEFERRED_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Polling {
     silences: u32,
-    garbled: u32,
+    /// Readings that had no value lately. Other readings of the same device may be well.
+    misses: BTreeMap<String, Misses>,
     /// A silent device is asked less often.
     not_before: Option<Instant>,
     /// The step had its turn: a due reading comes first now.
     reading_first: bool,
     progress_told: Option<Instant>,
     errors_at: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Misses {
+    in_a_row: u32,
+    told: Option<Instant>,
 }
 
 enum Happened {
@@ -59,6 +72,9 @@ impl Device {
     pub(super) async fn online<D: Driver>(&mut self, driver: &mut D) -> End {
         let errors_at = self.settings.errors_every.map(|every| Instant::now() + every);
         self.polling = Polling { errors_at, ..Polling::default() };
+        if let Some(cause) = self.owes_safe.take() {
+            self.make_safe(driver, &format!("back after: {cause}")).await;
+        }
         let end = loop {
             if let Some(order) = self.deferred.pop_front() {
                 self.order(driver, order).await;
@@ -127,13 +143,9 @@ impl Device {
         let now = Instant::now();
         let hub_now = self.hub.borrow().hub_now();
         if let Some(held) = self.lease.expire(hub_now) {
+            let cause = format!("the lease of {} expired", held.holder);
+            self.lose_control(driver, self.settings.safe.on_lease_lost, &cause).await;
             self.tell_lease(held.fence, false, "expired".to_owned()).await;
-            self.lose_control(
-                driver,
-                self.settings.safe.on_lease_lost,
-                &format!("the lease of {} expired", held.holder),
-            )
-            .await;
             return Ok(());
         }
         if self.hub_deadline().is_some_and(|at| at <= now) {
@@ -160,40 +172,75 @@ impl Device {
             self.polling.errors_at = self.settings.errors_every.map(|every| now + every);
             self.tell_instrument_errors(driver).await;
         }
-        if poll_due { self.poll(driver).await } else { Ok(()) }
+        if poll_due && !self.shutdown.is_cancelled() { self.poll(driver).await } else { Ok(()) }
     }
 
     async fn poll<D: Driver>(&mut self, driver: &mut D) -> Result<(), DriverError> {
-        match self.bounded(driver.poll()).await {
+        let result = self.bounded(driver.poll()).await;
+        let reading = driver.polled().unwrap_or_default().to_owned();
+        match result {
             Ok(samples) => {
-                self.answered().await;
-                self.polling.garbled = 0;
+                self.answered(driver).await;
+                if let Some(misses) = self.polling.misses.get_mut(&reading) {
+                    misses.in_a_row = 0;
+                }
                 self.events.samples(&self.settings.id, samples);
                 Ok(())
             }
-            Err(DriverError::Silent(cause)) => self.silent(cause).await,
-            Err(error @ (DriverError::Garbled(_) | DriverError::Invalid(_) | DriverError::Refused(_))) => {
-                self.answered().await;
-                self.polling.garbled = self.polling.garbled.saturating_add(1);
-                if self.polling.garbled == 1 {
-                    let message = format!("a reading of {} has no value: {error}", self.settings.id);
-                    self.events.log(Level::Warning, Some(&self.settings.id), "poll", message).await;
+            Err(_) if self.shutdown.is_cancelled() => Ok(()),
+            Err(error @ DriverError::Silent(_)) => {
+                // One answer that did not come is not told: the next comes soon, or the value becomes stale.
+                let misses = self.missed(&reading);
+                self.silent(driver, error.to_string()).await?;
+                if misses == SILENCES_UNTIL_STALE && self.polling.silences < SILENCES_UNTIL_STALE {
+                    let stale = self.without_value(&reading, Quality::Stale);
+                    self.events.samples(&self.settings.id, stale);
+                    self.tell_no_value(&reading, &error).await;
                 }
+                Ok(())
+            }
+            Err(error @ (DriverError::Garbled(_) | DriverError::Invalid(_) | DriverError::Refused(_))) => {
+                self.answered(driver).await;
+                self.missed(&reading);
+                let no_data = self.without_value(&reading, Quality::NoData);
+                self.events.samples(&self.settings.id, no_data);
+                self.tell_no_value(&reading, &error).await;
                 Ok(())
             }
             Err(error @ (DriverError::Disconnected(_) | DriverError::WrongDevice(_))) => Err(error),
         }
     }
 
-    async fn answered(&mut self) {
-        if self.polling.silences >= SILENCES_UNTIL_STALE {
-            self.happen(Happening::AnswersAgain).await;
-        }
-        self.polling.silences = 0;
-        self.polling.not_before = None;
+    fn missed(&mut self, reading: &str) -> u32 {
+        let misses = self.polling.misses.entry(reading.to_owned()).or_default();
+        misses.in_a_row = misses.in_a_row.saturating_add(1);
+        misses.in_a_row
     }
 
-    async fn silent(&mut self, cause: String) -> Result<(), DriverError> {
+    async fn tell_no_value(&mut self, reading: &str, error: &DriverError) {
+        let now = Instant::now();
+        let misses = self.polling.misses.entry(reading.to_owned()).or_default();
+        if misses.told.is_some_and(|told| now < told + NO_VALUE_TOLD_EVERY) {
+            return;
+        }
+        misses.told = Some(now);
+        let message = format!("reading {reading} of {} has no value: {error}", self.settings.id);
+        self.events.log(Level::Warning, Some(&self.settings.id), "poll", message).await;
+    }
+
+    async fn answered<D: Driver>(&mut self, driver: &mut D) {
+        let was_silent = self.polling.silences >= SILENCES_UNTIL_STALE;
+        self.polling.silences = 0;
+        self.polling.not_before = None;
+        if was_silent {
+            self.happen(Happening::AnswersAgain).await;
+            if let Some(cause) = self.owes_safe.take() {
+                self.make_safe(driver, &format!("back after: {cause}")).await;
+            }
+        }
+    }
+
+    async fn silent<D: Driver>(&mut self, driver: &mut D, cause: String) -> Result<(), DriverError> {
         self.polling.silences = self.polling.silences.saturating_add(1);
         let silences = self.polling.silences;
         if self.reopen_after_silences.is_some_and(|limit| silences >= limit) {
@@ -203,6 +250,7 @@ impl Device {
             let stale: Vec<_> =
                 self.settings.readings.iter().flat_map(|card| self.without_value(&card.id, Quality::Stale)).collect();
             self.events.samples(&self.settings.id, stale);
+            driver.forget_reported();
             self.happen(Happening::WentSilent(format!("no answer {silences} times: {cause}"))).await;
         }
         if silences >= SILENCES_UNTIL_STALE {
@@ -220,7 +268,7 @@ impl Device {
             Work::Read(reading) => match self.transaction(&step, driver.read(&reading)).await {
                 Went::Through(result) => {
                     let lost = matches!(result, Err(DriverError::Disconnected(_)));
-                    let outcome = self.take_reading(&mut step, &reading, &result).await;
+                    let outcome = self.take_reading(driver, &mut step, &reading, &result).await;
                     if let (true, Err(error)) = (lost, result) {
                         self.step = Some(step);
                         return Err(error);
@@ -263,15 +311,16 @@ impl Device {
         Ok(())
     }
 
-    async fn take_reading(
+    async fn take_reading<D: Driver>(
         &mut self,
+        driver: &mut D,
         step: &mut ActiveStep,
         reading: &str,
         result: &Result<Vec<Sample>, DriverError>,
     ) -> Option<StepOutcome> {
         let mut samples = match result {
             Ok(samples) => {
-                self.answered().await;
+                self.answered(driver).await;
                 samples.clone()
             }
             Err(DriverError::Silent(_) | DriverError::Garbled(_)) => {
@@ -324,7 +373,7 @@ impl Device {
                     None => return Went::Through((&mut transaction).await),
                 },
                 () = tokio::time::sleep_until(deadline) => return Went::TimedOut,
-                () = stopped(&self.shutdown, STOP_TRANSACTION) => {
+                () = stop_reaches(&self.shutdown, &self.stopping, STOP_TRANSACTION) => {
                     let cause = "the agent stopped before the device answered".to_owned();
                     return Went::Through(Err(DriverError::Silent(cause)));
                 }
@@ -345,6 +394,10 @@ impl Device {
 
     /// Entries of the instrument's own error queue explain a refused action.
     async fn tell_instrument_errors<D: Driver>(&mut self, driver: &mut D) {
+        // The time of a stop belongs to the safe state.
+        if self.shutdown.is_cancelled() {
+            return;
+        }
         match self.bounded(driver.drain_errors()).await {
             Ok(errors) => {
                 for (code, text) in errors {
@@ -371,10 +424,12 @@ impl Device {
         let outcome = tokio::select! {
             biased;
             outcome = driver.make_safe() => outcome,
-            () = stopped(&self.shutdown, STOP_SAFE) => {
+            () = stop_reaches(&self.shutdown, &self.stopping, STOP_SAFE) => {
                 SafeOutcome::Unreachable { detail: "the agent stopped before the device answered".to_owned() }
             }
         };
+        let unreached = matches!(outcome, SafeOutcome::Unreachable { .. });
+        self.owes_safe = unreached.then(|| cause.to_owned());
         self.tell_safe(cause, outcome.clone()).await;
         outcome
     }
@@ -392,12 +447,18 @@ impl Device {
             | DriverError::Refused(_) => self.retry(Happening::Ended(error.to_string())).await,
         };
         if let Some(step) = step {
+            if self.settings.safe.on_abort {
+                let cause = format!("{} was cut off", step.module());
+                self.owes_safe = Some(cause.clone());
+                self.tell_safe(&cause, SafeOutcome::Unreachable { detail: error.to_string() }).await;
+            }
             self.conclude(&step, step.disconnected(&error.to_string())).await;
         }
         end
     }
 
     async fn stop<D: Driver>(&mut self, driver: &mut D) {
+        self.stopping.get_or_init(Instant::now);
         let policy = self.settings.safe;
         let step = self.step.take();
         let wanted = policy.on_shutdown || (step.is_some() && policy.on_abort);
@@ -405,8 +466,12 @@ impl Device {
         if let Some(step) = step {
             self.conclude(&step, StepOutcome::Cancelled { safe }).await;
         }
-        if tokio::time::timeout(STOP_RELEASE, driver.release()).await.is_err() {
-            tracing::debug!(device = %self.settings.id, "the device was not released in time");
+        tokio::select! {
+            biased;
+            () = driver.release() => {}
+            () = stop_reaches(&self.shutdown, &self.stopping, STOP_RELEASE) => {
+                tracing::debug!(device = %self.settings.id, "the device was not released in time");
+            }
         }
     }
 
@@ -418,7 +483,7 @@ impl Device {
         tokio::select! {
             biased;
             result = transaction => result,
-            () = stopped(&self.shutdown, STOP_TRANSACTION) => {
+            () = stop_reaches(&self.shutdown, &self.stopping, STOP_TRANSACTION) => {
                 Err(DriverError::Silent("the agent stopped before the device answered".to_owned()))
             }
         }
@@ -449,7 +514,9 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-async fn stopped(shutdown: &tokio_util::sync::CancellationToken, after: Duration) {
+/// Returns when the agent has been stopping for so long, whoever asks and however often.
+async fn stop_reaches(shutdown: &CancellationToken, stopping: &OnceLock<Instant>, age: Duration) {
     shutdown.cancelled().await;
-    tokio::time::sleep(after).await;
+    let began = *stopping.get_or_init(Instant::now);
+    tokio::time::sleep_until(began + age).await;
 }

@@ -16,6 +16,8 @@ use super::*;
 use crate::events::{self, Entry};
 use crate::step;
 
+mod safety;
+
 /// What the device does, and what it was asked.
 #[derive(Default)]
 struct Script {
@@ -25,6 +27,8 @@ struct Script {
     readings: VecDeque<Result<f64, DriverError>>,
     /// Transactions never end.
     hangs: bool,
+    /// What follows a transaction never ends either.
+    stuck: bool,
     poll_every: Option<Duration>,
     fingerprint: u64,
 }
@@ -46,6 +50,12 @@ impl Stage {
 
     fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.script.lock().unwrap().calls)
+    }
+
+    async fn unless_stuck(&self) {
+        if self.script.lock().unwrap().stuck {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn reading(&self) -> Result<Vec<Sample>, DriverError> {
@@ -115,6 +125,14 @@ impl Driver for Actor {
         self.stage.reading().await
     }
 
+    fn polled(&self) -> Option<&str> {
+        Some("volts")
+    }
+
+    fn forget_reported(&mut self) {
+        self.stage.called("forget");
+    }
+
     async fn read(&mut self, _reading: &str) -> Result<Vec<Sample>, DriverError> {
         self.stage.called("read");
         self.stage.reading().await
@@ -127,14 +145,17 @@ impl Driver for Actor {
 
     async fn make_safe(&mut self) -> SafeOutcome {
         self.stage.called("make_safe");
+        self.stage.unless_stuck().await;
         SafeOutcome::Verified
     }
 
     async fn release(&mut self) {
         self.stage.called("release");
+        self.stage.unless_stuck().await;
     }
 
     async fn drain_errors(&mut self) -> Result<Vec<(String, String)>, DriverError> {
+        self.stage.unless_stuck().await;
         Ok(vec![("-222".into(), "data out of range".into())])
     }
 
@@ -178,7 +199,7 @@ fn bench(prepare: impl FnOnce(&mut Script), safe: SafePolicy) -> Bench {
     };
     let (events, entries) = events::channel();
     let (orders, receiver) = mpsc::channel(32);
-    let link = HubLink { connected: true, since: Instant::now(), clock_offset_us: 0 };
+    let link = HubLink { connected: true, since: Instant::now(), time: None };
     let (hub, hub_watch) = watch::channel(link);
     let shutdown = CancellationToken::new();
     let board = Board::new(rigwire_shared::ids::Epoch(1), vec![settings.card()]);

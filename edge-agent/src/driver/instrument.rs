@@ -56,6 +56,8 @@ pub struct Instrument<S> {
     profile: Arc<Profile>,
     options: InstrumentOptions,
     schedule: Schedule,
+    /// Index of the reading that the last poll took.
+    polled: Option<usize>,
     /// What was last reported of readings that report changes, by metric.
     reported: BTreeMap<String, (Value, Quality)>,
     /// Flags that rules of other readings look at, by reading and field, each with its age.
@@ -83,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Instrument<S> {
             profile,
             options,
             schedule: Schedule::default(),
+            polled: None,
             reported: BTreeMap::new(),
             flags: BTreeMap::new(),
             errors: Vec::new(),
@@ -309,11 +312,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Driver for Instrument<S> {
 
     async fn poll(&mut self) -> Result<Vec<Sample>, DriverError> {
         let Some(index) = self.schedule.take(Instant::now().into_std()) else { return Ok(Vec::new()) };
+        self.polled = Some(index);
         let profile = Arc::clone(&self.profile);
         let reading = &profile.readings[index];
         let (measured, round_trip) = self.measure(reading).await?;
         let news = measured.into_iter().filter(|value| self.is_news(reading, value)).collect();
         Ok(self.samples(news, round_trip))
+    }
+
+    fn polled(&self) -> Option<&str> {
+        Some(self.profile.readings.get(self.polled?)?.id.as_str())
+    }
+
+    fn forget_reported(&mut self) {
+        self.reported.clear();
     }
 
     async fn read(&mut self, reading: &str) -> Result<Vec<Sample>, DriverError> {

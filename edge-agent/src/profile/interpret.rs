@@ -42,8 +42,13 @@ impl Reading {
             let judged = judge(&self.invalid, Evidence { number, raw: item.raw }, flag);
             // A number of an unknown quantity could be anything.
             let quality = if judged == Quality::Good && !unit_is_known { Quality::Suspect } else { judged };
-            let value = match (quality, number) {
-                (Quality::Good | Quality::Suspect, Some(number)) => Value::Float(number * self.scale + self.offset),
+            let scaled = number.map(|number| number * self.scale + self.offset);
+            // Beyond what a number can hold there is none.
+            let believed = matches!(quality, Quality::Good | Quality::Suspect);
+            let overflowed = scaled.is_some_and(|scaled| !scaled.is_finite());
+            let quality = if believed && overflowed { Quality::NoData } else { quality };
+            let value = match (quality, scaled) {
+                (Quality::Good | Quality::Suspect, Some(scaled)) => Value::Float(scaled),
                 (Quality::Good | Quality::Suspect, None) => item.value,
                 (Quality::Overrange | Quality::Underrange | Quality::NoData | Quality::Fault | Quality::Stale, _) => {
                     Value::Null
