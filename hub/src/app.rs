@@ -1,5 +1,6 @@
 //! What every handler receives.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,8 @@ use crate::procedures::Procedures;
 #[derive(Clone)]
 pub struct App {
     pub hub: Hub,
+    /// Where this server listens.
+    pub address: SocketAddr,
     pub procedures: Arc<Procedures>,
     pub continuity: Arc<Continuity>,
     /// Cancelled when the hub stops.

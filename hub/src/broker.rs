@@ -3,11 +3,13 @@
 //! It keeps nothing on disk: agents hold their events until the hub has them in its record, and announce themselves again.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use mqtt5::broker::config::{AuthConfig, BrokerConfig, StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use rigwire_shared::wire::MESSAGE_MAX;
+use tokio_util::sync::CancellationToken;
 
 /// Above the largest message, for topic and header.
 pub const PACKET_MAX: usize = MESSAGE_MAX + 1024;
@@ -15,13 +17,20 @@ pub const PACKET_MAX: usize = MESSAGE_MAX + 1024;
 /// Messages that one slow client may leave queued. Agents send again what a full queue drops.
 const QUEUE_PER_CLIENT: usize = 10_000;
 
+/// How long connections may take to end. One that never said who it is would hold the broker for five seconds.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
 pub struct Broker {
     broker: MqttBroker,
     address: SocketAddr,
+    stopping: CancellationToken,
 }
 
 /// Ends a running broker.
-pub struct Stop(BrokerShutdownHandle);
+pub struct Stop {
+    handle: BrokerShutdownHandle,
+    stopping: CancellationToken,
+}
 
 impl Broker {
     pub async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
@@ -43,7 +52,7 @@ impl Broker {
             )
         })?;
         let address = broker.local_addr().unwrap_or(address);
-        Ok(Self { broker, address })
+        Ok(Self { broker, address, stopping: CancellationToken::new() })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -51,17 +60,26 @@ impl Broker {
     }
 
     pub fn stop_handle(&self) -> Stop {
-        Stop(self.broker.shutdown_handle())
+        Stop { handle: self.broker.shutdown_handle(), stopping: self.stopping.clone() }
     }
 
     /// Serves until stopped.
     pub async fn run(mut self) -> anyhow::Result<()> {
-        self.broker.run().await.context("the embedded MQTT broker ended")
+        let stopping = self.stopping;
+        let too_slow = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(STOP_TIMEOUT).await;
+        };
+        tokio::select! {
+            ended = self.broker.run() => ended.context("the embedded MQTT broker ended"),
+            () = too_slow => Ok(()),
+        }
     }
 }
 
 impl Stop {
     pub fn stop(&self) {
-        self.0.shutdown();
+        self.stopping.cancel();
+        self.handle.shutdown();
     }
 }

@@ -1,6 +1,8 @@
 //! Procedures by name: files in the data directory, read when asked for, so that an edited file counts at once.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -9,6 +11,8 @@ use crate::procedure::{Invalid, Procedure};
 
 pub struct Procedures {
     directory: PathBuf,
+    /// Held while files change: two who keep the same name at once share a draft.
+    changing: Mutex<()>,
 }
 
 /// A procedure as lists show it. A broken file is shown with what is wrong, not left out.
@@ -55,7 +59,7 @@ impl Format {
 impl Procedures {
     pub fn open(directory: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-        Ok(Self { directory })
+        Ok(Self { directory, changing: Mutex::new(()) })
     }
 
     pub fn names(&self) -> anyhow::Result<Vec<String>> {
@@ -125,6 +129,7 @@ impl Procedures {
             }
             .into());
         }
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(name, format);
         let draft = self.directory.join(format!(".{name}.{}", format.extension()));
         write_whole(&draft, &path, text)?;
@@ -138,6 +143,7 @@ impl Procedures {
 
     pub fn delete(&self, name: &str) -> Result<(), ProcedureError> {
         check_name(name)?;
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = false;
         for format in [Format::Toml, Format::Json] {
             removed |= remove(&self.path(name, format))?;
@@ -181,7 +187,13 @@ fn check_name(name: &str) -> Result<(), ProcedureError> {
 }
 
 fn write_whole(draft: &Path, path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(draft, text).with_context(|| format!("writing {}", draft.display()))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(draft)?;
+        file.write_all(text.as_bytes())?;
+        // Before the old file is gone: a power cut must not leave an empty one.
+        file.sync_all()
+    };
+    write().with_context(|| format!("writing {}", draft.display()))?;
     std::fs::rename(draft, path).with_context(|| format!("renaming to {}", path.display()))
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::api::{agents, devices, health, procedures, reports, runs};
 use crate::app::App;
 use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
-use crate::error::ApiError;
+use crate::error::{ApiError, in_json};
 use crate::websocket::{upgrade, upgrade_then};
 
 const BODY_MAX: usize = 1024 * 1024;
@@ -54,6 +54,7 @@ pub fn router(app: App) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(axum::middleware::map_response(in_json))
         .with_state(app)
 }
 

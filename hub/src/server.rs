@@ -26,6 +26,9 @@ const EFFECTS: usize = 1024;
 /// How long sockets may take to close, and the parts behind them to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How long a request that was begun may take to end once the hub stops.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
 pub struct Server {
     pub app: App,
     pub address: SocketAddr,
@@ -73,12 +76,25 @@ impl Server {
         );
 
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
-        let app =
-            App { hub, procedures, continuity: Arc::default(), shutdown: front.clone(), sockets: TaskTracker::new() };
+        let app = App {
+            hub,
+            address,
+            procedures,
+            continuity: Arc::default(),
+            shutdown: front.clone(),
+            sockets: TaskTracker::new(),
+        };
         let (service, stop) = (router::router(app.clone()), front.clone());
         parts.spawn(async move {
-            let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-            ("http", served.context("serving HTTP"))
+            let serve = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+            let too_slow = async {
+                stop.cancelled().await;
+                tokio::time::sleep(REQUEST_TIMEOUT).await;
+            };
+            tokio::select! {
+                served = serve => ("http", served.context("serving HTTP")),
+                () = too_slow => ("http", Ok(())),
+            }
         });
         Ok(Self { app, address, broker, front, core, parts, store, writer, broker_stop })
     }

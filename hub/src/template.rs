@@ -46,6 +46,15 @@ pub fn check(value: &Value) -> Result<(), String> {
     })
 }
 
+/// Whether an expression without braces is written correctly.
+pub fn check_expression(expression: &str) -> Result<(), String> {
+    if expression.len() > LENGTH_MAX {
+        let length = expression.len();
+        return Err(format!("expression {}: has {length} bytes, expected at most {LENGTH_MAX}", start_of(expression)));
+    }
+    environment().compile_expression(expression).map(drop).map_err(|error| describe(expression, &error))
+}
+
 /// The value with its templates replaced.
 pub fn fill(value: &Value, context: &minijinja::Value) -> Result<Value, String> {
     Ok(match value {

@@ -1,5 +1,7 @@
 //! Whether the hub lives, and whether all its parts serve.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,16 +11,27 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// A record that takes longer is not being written.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 pub async fn live() -> Json<serde_json::Value> {
     Json(json!({"status": "ok"}))
 }
 
 pub async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
-    let connected = app.hub.ask(|core, _| core.broker_connected).await?;
-    app.hub.store().barrier().await?;
-    if connected {
-        return Ok(Json(json!({"status": "ready"})).into_response());
+    let asked = async {
+        let connected = app.hub.ask(|core, _| core.broker_connected).await?;
+        app.hub.store().barrier().await?;
+        Ok::<bool, ApiError>(connected)
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(true)) => Ok(Json(json!({"status": "ready"})).into_response()),
+        Ok(Ok(false)) => Err(not_ready("no connection to the MQTT broker")),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(not_ready("the record cannot be written")),
     }
-    let body = json!({"detail": "no connection to the MQTT broker", "code": "NOT_READY"});
-    Ok((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response())
+}
+
+fn not_ready(detail: &'static str) -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", detail)
 }

@@ -42,7 +42,8 @@ pub async fn put(
     let text = String::from_utf8(body.to_vec())
         .map_err(|_| ApiError::bad_request("INVALID_PROCEDURE", "the body is not UTF-8 text"))?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let format = if content_type.starts_with("application/json") { Format::Json } else { Format::Toml };
+    let format =
+        if content_type.to_ascii_lowercase().starts_with("application/json") { Format::Json } else { Format::Toml };
     Ok(Json(with(&app, move |procedures| procedures.put(&name, &text, format)).await?))
 }
 

@@ -1,11 +1,13 @@
 //! Runs: start, list, look at, cancel, and read their events.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rigwire_shared::value::Value;
@@ -25,6 +27,12 @@ use crate::store::{RunFilter, RunRow};
 const LIST_DEFAULT: usize = 50;
 const LIST_MAX: usize = 500;
 const EVENTS_MAX: usize = 5000;
+
+/// Characters of a run's own name: many messages repeat it.
+const NAME_MAX: usize = 200;
+
+/// Runs that may be under way or wait for devices.
+const ACTIVE_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,17 +69,28 @@ pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
     let params =
         procedure.bind_params(&given).map_err(|message| ApiError::unprocessable("INVALID_PARAMETER", message))?;
     let name = request.name.filter(|name| !name.trim().is_empty());
+    if let Some(length) = name.as_deref().map(|name| name.chars().count()).filter(|length| *length > NAME_MAX) {
+        let detail = format!("name has {length} characters, expected at most {NAME_MAX}");
+        return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
+    }
     let start = StartRun { procedure: Arc::new(procedure), params, name };
     let run = app.hub.ask(move |core, now| {
+        let active = core.model.active_runs();
+        if active >= ACTIVE_MAX {
+            let detail = format!("{active} runs are under way or wait for devices, the most there may be");
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_RUNS", detail));
+        }
         let id = core.model.start_run(start, now);
-        core.model.run(RunReference::Id(id))
+        core.model
+            .run(RunReference::Id(id))
+            .ok_or_else(|| anyhow::anyhow!("the run that was just made is not there").into())
     });
-    let run = run.await?.ok_or_else(|| anyhow::anyhow!("the run that was just made is not there"))?;
+    let run = run.await??;
     // Answered once the run is in the record: from then on no crash can lose it.
     app.hub.store().barrier().await?;
     let body = json!({
         "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
-        "urls": urls(&headers, &run),
+        "urls": urls(&host(&headers, app.address), &run),
     });
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
@@ -95,9 +114,17 @@ async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiErro
     }
 }
 
+/// The host under which the client reached this server, if it says one that can be part of a URL.
+fn host(headers: &HeaderMap, address: SocketAddr) -> String {
+    let said = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    match said.and_then(|host| Authority::try_from(host).ok()) {
+        Some(host) if !host.as_str().contains('@') => host.to_string(),
+        Some(_) | None => address.to_string(),
+    }
+}
+
 /// Where to watch a run, one entry per dialect, and where its report is.
-fn urls(headers: &HeaderMap, run: &RunSnapshot) -> serde_json::Value {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8000");
+fn urls(host: &str, run: &RunSnapshot) -> serde_json::Value {
     let id = run.header.id;
     let mut urls = serde_json::Map::new();
     for dialect in Dialect::ALL {
@@ -131,7 +158,9 @@ pub async fn list(
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
     let limit = query.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
     let filter = RunFilter { status: query.status, kind: query.kind, before: query.cursor, limit };
+    let status = query.status;
     let mut rows = app.hub.store().runs(filter).await?;
+    let next = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();
     // A row in the record is as of its last change of status; what moves is at hand in the model.
     let ids: Vec<_> = rows.iter().filter(|row| !row.status.is_final()).map(|row| row.id).collect();
     let moving: Vec<RunRow> = app
@@ -148,7 +177,8 @@ pub async fn list(
             row.clone_from(fresh);
         }
     }
-    let next = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();
+    // One that went on since its row was written may no longer be what was asked for.
+    rows.retain(|row| status.is_none_or(|status| row.status == status));
     Ok(Json(json!({"runs": rows, "next_cursor": next})))
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rigwire_shared::ids::StepId;
+use rigwire_shared::value::Value;
 
 use super::{Parameter, ParameterKind, Procedure, Role, Step};
 use crate::module::{self, Where};
@@ -156,7 +157,19 @@ fn check_step(procedure: &Procedure, step: &Step, key: &str, seen: &mut BTreeSet
         }
     }
     for (name, value) in step.fields() {
-        if let Err(message) = template::check(value) {
+        let checked = match value {
+            Value::Text(text) if step.module == "assert" && name == "that" && !text.contains("{{") => {
+                template::check_expression(text)
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Map(_) => template::check(value),
+        };
+        if let Err(message) = checked {
             found.push((format!("{key}.with.{name}"), message));
         }
     }

@@ -1,0 +1,8 @@
+//! A whole hub in this process, talked to from outside: HTTP, sockets and the broker.
+#![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
+
+mod broker;
+mod rest;
+mod sockets;
+mod stop;
+mod support;

@@ -1,0 +1,166 @@
+//! A hub on free ports, and the clients that tests talk to it with.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rigwire::server::Server;
+use rigwire::settings::{BrokerChoice, Settings};
+use rigwire_shared::broker::BrokerAddress;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// A wait that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+pub(crate) struct Hub {
+    pub(crate) server: Server,
+    _directory: tempfile::TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
+impl Hub {
+    pub(crate) async fn start() -> Self {
+        Self::with_broker(BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap())).await
+    }
+
+    pub(crate) async fn with_outside_broker(address: BrokerAddress) -> Self {
+        Self::with_broker(BrokerChoice::Outside(address)).await
+    }
+
+    async fn with_broker(broker: BrokerChoice) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), broker, data, log: "info".to_owned() };
+        let server = Server::start(&settings).await.unwrap();
+        Self { server, _directory: directory }
+    }
+
+    pub(crate) async fn request(&self, method: &str, path: &str, body: &str) -> Answer {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.server.address);
+        self.raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await
+    }
+
+    /// Bytes of one request, whatever they are.
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.server.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        within("an answer", read_answer(&mut stream)).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, "").await
+    }
+
+    /// Starts a run that ends by itself at once; its id and number.
+    pub(crate) async fn run(&self, procedure: &Value) -> (String, u64) {
+        let answer = self.request("POST", "/api/v1/runs", &json!({"procedure": procedure}).to_string()).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        (answer.body["id"].as_str().unwrap().to_owned(), answer.body["number"].as_u64().unwrap())
+    }
+
+    pub(crate) async fn ready(&self) {
+        within("the hub to be ready", async {
+            while self.get("/readyz").await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn socket(&self, path: &str) -> Socket {
+        let url = format!("ws://{}{path}", self.server.address);
+        let (stream, _) = within("a handshake", tokio_tungstenite::connect_async(url)).await.unwrap();
+        Socket { stream }
+    }
+}
+
+pub(crate) fn says(message: &str) -> Value {
+    json!({"name": "says", "steps": [{"id": "say", "use": "log", "with": {"message": message}}]})
+}
+
+pub(crate) fn waits(duration: &str) -> Value {
+    json!({"name": "waits", "steps": [{"id": "wait", "use": "delay", "with": {"duration": duration}}]})
+}
+
+/// Reads a head, and as much of a body as it promises.
+async fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let header = |name: &str| {
+                let lines = head.lines().filter_map(|line| line.split_once(": "));
+                lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+            };
+            let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            if body.len() >= length {
+                let body = serde_json::from_str(body).unwrap_or(Value::String(body.to_owned()));
+                return Answer { status, head: head.to_owned(), body };
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer, only {text:?}"));
+                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                let body = serde_json::from_str(body).unwrap_or(Value::String(body.to_owned()));
+                return Answer { status, head: head.to_owned(), body };
+            }
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+pub(crate) struct Socket {
+    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Socket {
+    pub(crate) async fn send(&mut self, message: Message) {
+        self.stream.send(message).await.unwrap();
+    }
+
+    /// The next message, as JSON.
+    pub(crate) async fn next(&mut self) -> Value {
+        let frame = self.frame().await;
+        let Message::Text(text) = &frame else { panic!("expected a text, found {frame:?}") };
+        serde_json::from_str(text).unwrap()
+    }
+
+    pub(crate) async fn frame(&mut self) -> Message {
+        within("a message", self.stream.next()).await.expect("the socket ended").unwrap()
+    }
+
+    /// Closes and waits until the hub has closed, too.
+    pub(crate) async fn leave(mut self) {
+        self.stream.close(None).await.unwrap();
+        within("the end", async { while self.stream.next().await.is_some() {} }).await;
+    }
+
+    /// Reads to the end: the texts before it, and the code and reason of the close.
+    pub(crate) async fn until_closed(&mut self) -> (Vec<Value>, u16, String) {
+        let mut texts = Vec::new();
+        loop {
+            match within("the close", self.stream.next()).await {
+                Some(Ok(Message::Text(text))) => texts.push(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(Some(close)))) => return (texts, close.code.into(), close.reason.to_string()),
+                Some(Ok(_)) => {}
+                other => panic!("the socket ended without a close: {other:?}, after {texts:?}"),
+            }
+        }
+    }
+}
