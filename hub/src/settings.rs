@@ -17,12 +17,12 @@ const DATA: &str = "./rigwire-data";
 #[derive(Debug, Clone, Default, Args)]
 pub struct Options {
     /// Address of the HTTP and WebSocket server [default: 127.0.0.1:8000]
-    #[arg(long, env = "RIGWIRE_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "RIGWIRE_LISTEN", value_name = "ADDRESS", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Address of the embedded MQTT broker [default: 127.0.0.1:1883]
-    #[arg(long, env = "RIGWIRE_MQTT_LISTEN", value_name = "ADDRESS", conflicts_with = "mqtt")]
+    #[arg(long, env = "RIGWIRE_MQTT_LISTEN", value_name = "ADDRESS", value_parser = address, conflicts_with = "mqtt")]
     pub mqtt_listen: Option<SocketAddr>,
-    /// Use an outside broker instead: mqtt://[user:password@]host:port
+    /// Use an outside broker instead: mqtt://host:port or mqtt://user:password@host:port
     #[arg(long, env = "RIGWIRE_MQTT", value_name = "URL", hide_env_values = true)]
     pub mqtt: Option<String>,
     /// Directory of the record and the procedures [default: ./rigwire-data]
@@ -31,7 +31,7 @@ pub struct Options {
     /// TOML file with the same settings
     #[arg(long, env = "RIGWIRE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Whether clients need a token. Without one the hub listens on loopback only, unless `none` is said here
+    /// Whether clients and agents need a token. Without one the hub listens on loopback only, unless none is said here
     #[arg(long, env = "RIGWIRE_AUTH", value_name = "MODE")]
     pub auth: Option<Auth>,
     /// Level or filter of the log on standard error [default: info]
@@ -74,7 +74,8 @@ impl Settings {
     pub fn load(options: Options) -> anyhow::Result<Self> {
         let file = options.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let listen = options.listen.or(file.listen).map_or_else(|| LISTEN.parse(), Ok)?;
-        if !listen.ip().is_loopback() && options.auth.or(file.auth).is_none() {
+        let closed = options.auth.or(file.auth).is_none();
+        if closed && !listen.ip().is_loopback() {
             anyhow::bail!(
                 "listen is {listen}, which others can reach, and clients need no token: \
                  listen on 127.0.0.1, or say auth none if everyone who reaches it may use the hardware"
@@ -88,9 +89,16 @@ impl Settings {
         };
         let broker = match outside {
             Some(url) => BrokerChoice::Outside(url.parse().map_err(|error| anyhow::anyhow!("mqtt: {error}"))?),
-            None => BrokerChoice::Embedded(
-                options.mqtt_listen.or(file.mqtt_listen).map_or_else(|| MQTT_LISTEN.parse(), Ok)?,
-            ),
+            None => {
+                let listen = options.mqtt_listen.or(file.mqtt_listen).map_or_else(|| MQTT_LISTEN.parse(), Ok)?;
+                if closed && !listen.ip().is_loopback() {
+                    anyhow::bail!(
+                        "mqtt-listen is {listen}, which others can reach, and agents need no password: \
+                         listen on 127.0.0.1, or say auth none if everyone who reaches it may use the hardware"
+                    );
+                }
+                BrokerChoice::Embedded(listen)
+            }
         };
         Ok(Self {
             listen,
@@ -99,6 +107,10 @@ impl Settings {
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8000 or [::1]:8000".to_owned())
 }
 
 fn read(path: &Path) -> anyhow::Result<File> {
@@ -157,6 +169,9 @@ mod tests {
     fn an_open_door_must_be_asked_for() {
         let open = Options { listen: Some("0.0.0.0:8000".parse().unwrap()), ..Options::default() };
         assert!(load(open.clone()).unwrap_err().starts_with("listen is 0.0.0.0:8000, which others can reach"));
+        assert!(load(Options { auth: Some(Auth::None), ..open }).is_ok());
+        let open = Options { mqtt_listen: Some("0.0.0.0:1883".parse().unwrap()), ..Options::default() };
+        assert!(load(open.clone()).unwrap_err().starts_with("mqtt-listen is 0.0.0.0:1883, which others can reach"));
         assert!(load(Options { auth: Some(Auth::None), ..open }).is_ok());
     }
 }
