@@ -13,6 +13,8 @@ pub(crate) const WINDOW: usize = 64;
 /// How long the hub may stay silent before the window is sent again.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// A hub that lacks one batch asks again for each that arrives behind it. One answer is on its way to all of these.
+const ASKED_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the spool must do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(crate) struct Outbox {
     patience: Duration,
     /// When the window is sent again; `None` while nothing is in flight.
     resend_at: Option<Instant>,
+    /// What the hub asked for last, and when that was sent.
+    asked: Option<(After, Instant)>,
 }
 
 impl Outbox {
@@ -46,6 +50,7 @@ impl Outbox {
             in_flight: std::collections::VecDeque::new(),
             patience: PATIENCE,
             resend_at: None,
+            asked: None,
         }
     }
 
@@ -53,6 +58,7 @@ impl Outbox {
     pub(crate) fn connected(&mut self) -> Orders {
         self.connected = true;
         self.patience = PATIENCE;
+        self.asked = None;
         self.start_again(After(self.acked))
     }
 
@@ -84,8 +90,13 @@ impl Outbox {
             self.resend_at = (!self.in_flight.is_empty()).then_some(now + PATIENCE);
         }
         let trim = ack.durable.filter(|_| progress);
-        let rewind = if ack.resend { self.start_again(After(ack.durable)).rewind } else { None };
-        Orders { trim, rewind }
+        let after = After(ack.durable);
+        let answered = |(asked, at): (After, Instant)| asked == after && now < at + ASKED_AGAIN_WITHIN;
+        if !ack.resend || self.asked.is_some_and(answered) {
+            return Orders { trim, rewind: None };
+        }
+        self.asked = Some((after, now));
+        Orders { trim, rewind: self.start_again(after).rewind }
     }
 
     /// When `waited` has something to do.
@@ -188,6 +199,27 @@ mod tests {
         outbox.sent(at(3), now);
         outbox.acknowledged(&ack(2, false), second(9, now));
         assert_eq!(outbox.deadline(), Some(second(10, now)));
+    }
+
+    #[test]
+    fn a_hub_that_asks_again_for_what_is_on_its_way_waits() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(None);
+        outbox.connected();
+        for number in 1..=8 {
+            outbox.sent(at(number), now);
+        }
+        assert_eq!(outbox.acknowledged(&ack(3, true), now).rewind, Some(After(Some(at(3)))));
+        for number in 4..=8 {
+            outbox.sent(at(number), now);
+        }
+        assert_eq!(outbox.acknowledged(&ack(3, true), now), Orders::default());
+        assert!(outbox.deadline().is_some(), "what is on its way is still watched");
+        assert_eq!(outbox.acknowledged(&ack(4, true), now).rewind, Some(After(Some(at(4)))), "another place");
+        assert_eq!(outbox.acknowledged(&ack(4, true), second(1, now)).rewind, Some(After(Some(at(4)))), "it was lost");
+        outbox.disconnected();
+        outbox.connected();
+        assert!(outbox.acknowledged(&ack(4, true), second(1, now)).rewind.is_some(), "a new connection");
     }
 
     #[test]

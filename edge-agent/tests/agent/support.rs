@@ -78,6 +78,8 @@ pub(crate) struct Hub {
     client: AsyncClient,
     event_loop: EventLoop,
     pub(crate) acknowledges: bool,
+    /// Topics that the broker agreed to, of three.
+    subscribed: usize,
     durable: Option<Position>,
     pub(crate) batches: Vec<Batch>,
     pub(crate) states: Vec<AgentState>,
@@ -94,6 +96,7 @@ impl Hub {
             client,
             event_loop,
             acknowledges: true,
+            subscribed: 0,
             durable: None,
             batches,
             states,
@@ -118,12 +121,18 @@ impl Hub {
         while !done(self) {
             match tokio::time::timeout_at(deadline, self.event_loop.poll()).await {
                 Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
+                    self.subscribed = 0;
                     for channel in [Channel::State, Channel::Inventory, Channel::Up] {
                         self.client.try_subscribe(Topic::every_agent(channel), QoS::AtLeastOnce).unwrap();
                     }
                 }
                 // What came while nobody was subscribed is asked for again.
-                Ok(Ok(Event::Incoming(Packet::SubAck(_)))) => self.acknowledge(true),
+                Ok(Ok(Event::Incoming(Packet::SubAck(_)))) => {
+                    self.subscribed += 1;
+                    if self.subscribed == 3 {
+                        self.acknowledge(true);
+                    }
+                }
                 Ok(Ok(Event::Incoming(Packet::Publish(message)))) => self.take(&message.topic, &message.payload),
                 Ok(Ok(_)) => {}
                 // The broker is being restarted.
