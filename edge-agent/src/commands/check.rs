@@ -1,9 +1,47 @@
 //! `rigwire-agent check`: reads what `run` would read, and touches no device.
 
 use super::run::Arguments;
+use crate::config::{Config, InstrumentConfig, Mode};
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    arguments.load()?;
-    println!("ok");
+    println!("{}", summary(&arguments.load()?));
     Ok(())
+}
+
+/// What `run` would do, so that a file that is right and not the one that was meant is noticed.
+fn summary(config: &Config) -> String {
+    let mut text = format!("ok: agent {}, hub {}, spool {}", config.id, config.hub, config.spool.display());
+    for instrument in &config.instruments {
+        let mode = match instrument.mode {
+            Mode::Observe => "observe",
+            Mode::Own => "own",
+        };
+        let InstrumentConfig { id, profile, port, .. } = instrument;
+        text.push_str(&format!("\n  {id}: {} on {port}, mode {mode}", profile.id));
+    }
+    if config.instruments.is_empty() {
+        text.push_str("\n  no instruments");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rigwire_shared::ids::{AgentId, DeviceId};
+
+    use super::*;
+    use crate::profile::Profile;
+
+    #[test]
+    fn the_summary_names_what_would_be_driven() {
+        let hub = "mqtt://bench:secret@hub".parse().unwrap();
+        let mut config = Config::new(AgentId::new("bench-1").unwrap(), hub, PathBuf::from("spool"));
+        assert_eq!(summary(&config), "ok: agent bench-1, hub mqtt://bench:***@hub:1883, spool spool\n  no instruments");
+        let profile = Profile::find("hp.34401a", &[]).unwrap();
+        let port = "/dev/ttyUSB0".parse().unwrap();
+        config.instruments.push(InstrumentConfig::new(DeviceId::new("dmm-1").unwrap(), profile, port));
+        assert!(summary(&config).ends_with("\n  dmm-1: hp.34401a on /dev/ttyUSB0, mode observe"));
+    }
 }

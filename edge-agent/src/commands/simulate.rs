@@ -14,7 +14,12 @@ use crate::simulator::fault::Fault;
 /// Name of the only instrument on the bench.
 const NAME: &str = "instrument";
 
+const ORDERS: &str = "\
+Prints the path of the terminal, then answers each line of standard input with one line:
+  unplug | replug | fault NAME... | fault none | set VARIABLE=VALUE | get VARIABLE";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = ORDERS)]
 pub struct Arguments {
     /// Id of a profile, or path of a profile file.
     pub profile: String,
