@@ -9,6 +9,7 @@ use anyhow::Context;
 use mqtt5::broker::config::{AuthConfig, BrokerConfig, StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use rigwire_shared::wire::MESSAGE_MAX;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Above the largest message, for topic and header.
@@ -46,11 +47,14 @@ impl Broker {
             .with_storage(storage)
             .with_auth(auth)
             .with_sys_topics_enabled(false);
-        let broker = MqttBroker::with_config(config).await.with_context(|| {
+        let starting = || {
             format!(
                 "starting the embedded MQTT broker on {address} (is the port taken? choose another with --mqtt-listen)"
             )
-        })?;
+        };
+        // The broker's own words about a port that is taken fill five lines.
+        drop(TcpListener::bind(address).await.with_context(starting)?);
+        let broker = MqttBroker::with_config(config).await.with_context(starting)?;
         let address = broker.local_addr().unwrap_or(address);
         Ok(Self { broker, address, stopping: CancellationToken::new() })
     }

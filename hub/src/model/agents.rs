@@ -18,7 +18,17 @@ use crate::preview::{Change, FRAMES_PER_SECOND, Viewer};
 
 impl Model {
     pub fn agent_state(&mut self, agent: &AgentId, state: &AgentState, now: Timestamp) {
-        let Some(news) = self.fleet.agent_state(agent, state, now) else { return };
+        let Some(news) = self.fleet.agent_state(agent, state, now) else {
+            if state.online {
+                tracing::warn!(
+                    %agent,
+                    epoch = state.epoch.0,
+                    "agent says that it is there, under an older start than the hub knows, and is not believed: \
+                     do two agents share the id, or was its spool removed and its clock set back?"
+                );
+            }
+            return;
+        };
         if news.changed {
             let change = AgentChange { agent: agent.clone(), online: state.online, cause: state.cause.clone() };
             self.publish(now, EventKind::Agent(change));

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use crate::dialect::{Rendered, rfc3339};
 use crate::event::{
-    Event, EventKind, Finished, Metric, Progress, RunEvent, RunEventBody, RunLog, RunSnapshot, RunStatus,
+    Event, EventKind, Finished, Metric, Progress, RunEvent, RunEventBody, RunLog, RunSnapshot, RunStatus, StepChange,
+    StepEvent,
 };
 
 /// Shown while nothing says what a run is doing.
@@ -31,6 +32,13 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
         RunEventBody::Progress(now) => vec![progress(now).rendered(at)],
         RunEventBody::Log(line) => vec![log(line).rendered(at)],
         RunEventBody::Metric(metric) => telemetry(metric).map(|body| body.rendered(at)).into_iter().collect(),
+        // The protocol has no word for a step: what goes wrong with one is a line of the run's log.
+        RunEventBody::Step(step) => {
+            trouble(step).map(|(level, text)| said(level, &text).rendered(at)).into_iter().collect()
+        }
+        RunEventBody::DeviceLost { device, cause } => {
+            vec![said(Level::Error, &format!("device {device} was lost: {cause}")).rendered(at)]
+        }
         RunEventBody::Wells { wells } => vec![Body::WellStateUpdate { payload: Map(wells) }.rendered(at)],
         RunEventBody::Finished(finished) => {
             let step = finished.error.as_ref().and_then(|error| error.step.as_ref());
@@ -40,9 +48,7 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
         }
         RunEventBody::CancelRequested { .. }
         | RunEventBody::Bound { .. }
-        | RunEventBody::Step(_)
         | RunEventBody::Verdict(_)
-        | RunEventBody::DeviceLost { .. }
         | RunEventBody::Iteration(_)
         | RunEventBody::Test(_)
         | RunEventBody::Tool { .. }
@@ -79,13 +85,32 @@ fn progress(progress: &Progress) -> Body<'static> {
 }
 
 fn log(line: &RunLog) -> Body<'_> {
-    let level = match line.level {
+    said(line.level, &line.message)
+}
+
+fn trouble(event: &StepEvent) -> Option<(Level, String)> {
+    match &event.change {
+        StepChange::Failed { error, will_retry, .. } => {
+            let (level, again) = if *will_retry { (Level::Warning, " and is repeated") } else { (Level::Error, "") };
+            Some((level, format!("attempt {} of step {} failed{again}: {error}", event.attempt, event.step)))
+        }
+        StepChange::Dispatched
+        | StepChange::Running
+        | StepChange::Progress { .. }
+        | StepChange::Completed { .. }
+        | StepChange::Cancelled { .. }
+        | StepChange::Skipped { .. } => None,
+    }
+}
+
+fn said(level: Level, message: &str) -> Body<'_> {
+    let level = match level {
         Level::Debug => "DEBUG",
         Level::Info => "INFO",
         Level::Warning => "WARNING",
         Level::Error => "ERROR",
     };
-    Body::Log { payload: LogPayload { message: &line.message, level } }
+    Body::Log { payload: LogPayload { message, level } }
 }
 
 fn telemetry(metric: &Metric) -> Option<Body<'_>> {
