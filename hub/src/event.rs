@@ -13,6 +13,10 @@ use rigwire_shared::value::{Fields, Value};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod class;
+
+pub use class::{Class, LatestKey};
+
 /// One thing that happened, as everyone is told of it.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -564,63 +568,5 @@ impl StepState {
 
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
-    }
-}
-
-/// What a queue may do with a message that waits for a slow client.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Never dropped: a client too slow for it is closed with a reason.
-    Keep,
-    /// Only the newest of this key matters.
-    Latest(LatestKey),
-    /// Oldest first, counted.
-    Droppable,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum LatestKey {
-    Progress(RunId),
-    StepProgress(RunId, StepId),
-    Preview(DeviceId),
-}
-
-impl Event {
-    pub fn class(&self) -> Class {
-        match &self.kind {
-            EventKind::Run(RunEvent { run, body, .. }) => match body {
-                RunEventBody::Progress(_) => Class::Latest(LatestKey::Progress(run.id)),
-                RunEventBody::Step(StepEvent { step, change: StepChange::Progress { .. }, .. }) => {
-                    Class::Latest(LatestKey::StepProgress(run.id, step.clone()))
-                }
-                RunEventBody::Log(_)
-                | RunEventBody::Metric(_)
-                | RunEventBody::Custom(_)
-                | RunEventBody::Wells { .. } => Class::Droppable,
-                RunEventBody::Created
-                | RunEventBody::CancelRequested { .. }
-                | RunEventBody::Status { .. }
-                | RunEventBody::Bound { .. }
-                | RunEventBody::Step(_)
-                | RunEventBody::Verdict(_)
-                | RunEventBody::DeviceLost { .. }
-                | RunEventBody::Iteration(_)
-                | RunEventBody::Test(_)
-                | RunEventBody::Tool { .. }
-                | RunEventBody::Artifact { .. }
-                | RunEventBody::Finished(_) => Class::Keep,
-            },
-            EventKind::Device(event) => match event {
-                DeviceEvent::Frame(frame) => Class::Latest(LatestKey::Preview(frame.device.clone())),
-                DeviceEvent::Sample(_) => Class::Droppable,
-                DeviceEvent::State(_)
-                | DeviceEvent::PreviewUnavailable { .. }
-                | DeviceEvent::Limit(_)
-                | DeviceEvent::Interlock { .. }
-                | DeviceEvent::Safe { .. }
-                | DeviceEvent::Gap { .. } => Class::Keep,
-            },
-            EventKind::Agent(_) => Class::Keep,
-        }
     }
 }

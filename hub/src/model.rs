@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rigwire_shared::agent::DeviceCard;
 use rigwire_shared::command::{Ack, Command};
-use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Fence, RunId};
+use rigwire_shared::ids::{AgentId, AttemptId, CommandId, DeviceId, Fence, RunId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Fields;
 use uuid::Uuid;
@@ -87,6 +87,8 @@ pub struct Model {
     waiting: HashMap<RunId, String>,
     attempts: HashMap<AttemptId, (RunId, usize)>,
     wakes: HashMap<RunId, Timestamp>,
+    /// Commands to stop an attempt that are not answered.
+    stops: HashMap<CommandId, AttemptId>,
     finished: VecDeque<RunId>,
     /// Devices are being given out; whether they must be once more.
     assigning: bool,
@@ -108,6 +110,7 @@ impl Model {
             waiting: HashMap::new(),
             attempts: HashMap::new(),
             wakes: HashMap::new(),
+            stops: HashMap::new(),
             finished: VecDeque::new(),
             assigning: false,
             assign_again: false,

@@ -3,7 +3,7 @@
 use rigwire_shared::agent::{AgentState, DeviceState, Inventory, Live};
 use rigwire_shared::command::{Ack, CommandBody, PreviewQuality};
 use rigwire_shared::event::{
-    AgentEvent, DeviceChange, EventBody, Log, RunReport, Sample, Started, StepFinished, StepOutcome, code,
+    AgentEvent, Answer, DeviceChange, EventBody, Log, RunReport, Sample, Started, StepFinished, StepOutcome, code,
 };
 use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Position, RunId};
 use rigwire_shared::time::Timestamp;
@@ -223,11 +223,12 @@ impl Model {
                 let event = DeviceEvent::Gap { device, agent: agent.clone(), samples, cause };
                 self.publish(at, EventKind::Device(event));
             }
-            EventBody::CommandAnswered { command, answer } => {
-                if let rigwire_shared::event::Answer::Refused { error } = answer {
+            EventBody::CommandAnswered { command, answer } => match answer {
+                Answer::Done => self.stop_answered(command, at, now),
+                Answer::Refused { error } => {
                     tracing::info!(%agent, command = %command, "command refused: {}", error.message);
                 }
-            }
+            },
             // Accepted by number and kept for what will read them: leases by hand, artifacts, wire tails and clocks.
             EventBody::Lease { .. }
             | EventBody::Artifact(_)
@@ -285,8 +286,7 @@ impl Model {
         for (attempt, run_id, index) in self.open_attempts(agent) {
             let Some(run) = self.runs.get(&run_id) else { continue };
             if run.is_stopping(index) {
-                let cause = "run cancelled".to_owned();
-                self.send(agent, CommandBody::CancelStep { attempt, cause }, Timestamp(now.0 + 60_000_000));
+                self.send_stop(agent, attempt, "run cancelled".to_owned(), now);
             } else if !run.is_running(index) {
                 self.send_step(run_id, index, attempt, now);
             }

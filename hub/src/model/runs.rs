@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rigwire_shared::command::{Command, CommandBody, StartStep};
-use rigwire_shared::ids::{AttemptId, CommandId, DeviceId, RunId};
+use rigwire_shared::ids::{AgentId, AttemptId, CommandId, DeviceId, RunId};
 use rigwire_shared::time::Timestamp;
 
 use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
@@ -175,7 +175,7 @@ impl Model {
                 }
                 let agent = self.runs.get(&id).and_then(|run| run.device_of(index)).map(|bound| bound.agent.clone());
                 if let Some(agent) = agent {
-                    self.send(&agent, CommandBody::CancelStep { attempt, cause }, Timestamp(now.0 + 60_000_000));
+                    self.send_stop(&agent, attempt, cause, now);
                 }
             }
         }
@@ -209,10 +209,33 @@ impl Model {
         self.send(&agent, body, Timestamp(now.0.saturating_add(expires)));
     }
 
-    pub(super) fn send(&mut self, agent: &rigwire_shared::ids::AgentId, body: CommandBody, expires_at: Timestamp) {
-        let Some(epoch) = self.fleet.agent(agent).map(|known| known.epoch) else { return };
-        let command = Box::new(Command { id: CommandId(self.uuid()), epoch, expires_at, body });
+    pub(super) fn send_stop(&mut self, agent: &AgentId, attempt: AttemptId, cause: String, now: Timestamp) {
+        let body = CommandBody::CancelStep { attempt, cause };
+        if let Some(command) = self.send(agent, body, Timestamp(now.0 + 60_000_000)) {
+            self.stops.insert(command, attempt);
+        }
+    }
+
+    /// The agent took a command to stop. It tells of every attempt that it begins before it begins it: one that it never
+    /// told of, it never will begin.
+    pub(super) fn stop_answered(&mut self, command: CommandId, at: Timestamp, now: Timestamp) {
+        let Some((id, index)) = self.stops.remove(&command).and_then(|attempt| self.attempts.get(&attempt)).copied()
+        else {
+            return;
+        };
+        let Some(run) = self.runs.get(&id) else { return };
+        if run.is_stopping(index) && !run.is_running(index) {
+            let event = run.step_event(index, StepChange::Cancelled { duration_s: 0.0, safe: None });
+            self.emit_all(id, event.map(RunEventBody::Step).into_iter().collect(), at, now);
+        }
+    }
+
+    pub(super) fn send(&mut self, agent: &AgentId, body: CommandBody, expires_at: Timestamp) -> Option<CommandId> {
+        let epoch = self.fleet.agent(agent)?.epoch;
+        let id = CommandId(self.uuid());
+        let command = Box::new(Command { id, epoch, expires_at, body });
         self.effect(Effect::Command { agent: agent.clone(), command });
+        Some(id)
     }
 
     /// Gives devices to the runs that wait for them, in the order they came. One that must wait holds nothing.
@@ -310,6 +333,7 @@ impl Model {
             }
         }
         self.attempts.retain(|_, (run, _)| *run != id);
+        self.stops.retain(|_, attempt| self.attempts.contains_key(attempt));
         self.wakes.remove(&id);
         self.waiting.remove(&id);
         self.finished.push_back(id);

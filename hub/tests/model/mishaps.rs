@@ -5,7 +5,7 @@ use rigwire::event::{RunStatus, StepState};
 use rigwire_shared::agent::{AgentState, DeviceState, Inventory};
 use rigwire_shared::command::CommandBody;
 use rigwire_shared::event::{
-    AgentEvent, DeviceChange, EventBody, SafeOutcome, Sample, StepError, StepFinished, StepOutcome, code,
+    AgentEvent, Answer, DeviceChange, EventBody, SafeOutcome, Sample, StepError, StepFinished, StepOutcome, code,
 };
 use rigwire_shared::ids::{AgentId, Epoch, MetricName};
 use rigwire_shared::quality::Quality;
@@ -120,6 +120,23 @@ fn a_cancelled_step_that_never_began_is_not_sent_to_an_agent_that_restarted() {
     let sent: Vec<&str> = world.asked_all().map(|asked| asked.module.as_str()).collect();
     assert_eq!(sent, ["instrument.action", "instrument.safe_state"]);
     assert!(world.story().contains(&"set #1 cancelled -".to_owned()), "{:#?}", world.story());
+}
+
+#[test]
+fn a_stop_of_what_never_began_is_over_when_the_agent_has_taken_it() {
+    for begins in [false, true] {
+        let mut world = World::new();
+        let run = world.start(STEP);
+        if begins {
+            world.begins();
+        }
+        world.model.cancel_run(run, "by a test", world.now).unwrap();
+        world.settle();
+        let command = world.commands.last().unwrap().id;
+        world.report(vec![EventBody::CommandAnswered { command, answer: Answer::Done }]);
+        let over = world.story().contains(&"set #1 cancelled -".to_owned());
+        assert_eq!(over, !begins, "{:#?}", world.story());
+    }
 }
 
 #[test]
