@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ pub use read::{EventRow, RunFilter, RunRow};
 /// Jobs that wait for the writer. When full, the hub's owner waits and with it everything that it would take in.
 const QUEUE: usize = 4096;
 
-/// A group is committed at the latest when it holds so many records or is so old.
+/// A group is committed as soon as somebody waits for it: a command, or a question. Acknowledgements can wait a little, so
+/// that a stream of readings costs the disk some twenty commits a second and not one for each.
 const GROUP_RECORDS: usize = 5000;
 const GROUP_AGE: Duration = Duration::from_millis(50);
 
@@ -49,7 +51,7 @@ enum Written {
 /// The hub's end of the record. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    jobs: mpsc::Sender<Job>,
+    jobs: SyncSender<Job>,
     reader: Arc<Mutex<Connection>>,
     stopping: Arc<AtomicBool>,
 }
@@ -78,12 +80,12 @@ pub fn open(directory: &Path, effects: mpsc::Sender<Vec<Effect>>) -> anyhow::Res
     schema::prepare(&mut connection).with_context(|| format!("preparing {}", path.display()))?;
     let restored = read::restore(&connection).with_context(|| format!("reading {}", path.display()))?;
     let reader = open_reader(&path)?;
-    let (jobs, queue) = mpsc::channel(QUEUE);
+    let (jobs, queue) = sync_channel(QUEUE);
     let stopping = Arc::new(AtomicBool::new(false));
     let give_up = Arc::clone(&stopping);
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
-        .spawn(move || write_all(&mut connection, queue, &effects, &give_up))
+        .spawn(move || write_all(&mut connection, &queue, &effects, &give_up))
         .context("starting the store's thread")?;
     Ok((Store { jobs, reader: Arc::new(Mutex::new(reader)), stopping }, Writer { thread, _lock: lock }, restored))
 }
@@ -130,7 +132,15 @@ impl Store {
     }
 
     async fn send(&self, job: Job) -> anyhow::Result<()> {
-        self.jobs.send(job).await.map_err(|_| anyhow::anyhow!("the store has stopped"))
+        let stopped = || anyhow::anyhow!("the store has stopped");
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(_)) => Err(stopped()),
+            Err(TrySendError::Full(job)) => {
+                let jobs = self.jobs.clone();
+                tokio::task::spawn_blocking(move || jobs.send(job)).await?.map_err(|_| stopped())
+            }
+        }
     }
 
     /// Returns once everything written before is durable.
@@ -190,17 +200,20 @@ impl Store {
 /// The writer's thread: takes jobs until the hub drops its ends, committing in groups.
 fn write_all(
     connection: &mut Connection,
-    mut jobs: mpsc::Receiver<Job>,
+    jobs: &Receiver<Job>,
     effects: &mpsc::Sender<Vec<Effect>>,
     stopping: &AtomicBool,
 ) {
-    while let Some(first) = jobs.blocking_recv() {
+    while let Ok(first) = jobs.recv() {
         let began = Instant::now();
         let mut group = vec![first];
         let mut records = count(&group[0]);
-        while records < GROUP_RECORDS && began.elapsed() < GROUP_AGE {
-            let Ok(next) = jobs.try_recv() else { break };
+        let mut urgent = is_urgent(&group[0]);
+        while records < GROUP_RECORDS {
+            let left = if urgent { Duration::ZERO } else { GROUP_AGE.saturating_sub(began.elapsed()) };
+            let Ok(next) = jobs.recv_timeout(left) else { break };
             records += count(&next);
+            urgent |= is_urgent(&next);
             group.push(next);
         }
         // A full disk is mended by someone; until then nothing that waits here is lost, acknowledged or acted on.
@@ -229,6 +242,17 @@ fn write_all(
         if last {
             return;
         }
+    }
+}
+
+/// Whether somebody waits for the commit.
+fn is_urgent(job: &Job) -> bool {
+    match job {
+        Job::Write { effects, .. } => effects.iter().any(|effect| match effect {
+            Effect::Command { .. } => true,
+            Effect::Ack { .. } => false,
+        }),
+        Job::Barrier(_) | Job::Stop => true,
     }
 }
 

@@ -374,7 +374,7 @@ impl Model {
                 _ => rigwire_shared::event::Level::Error,
             };
             let detail = safe.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            let message = format!("safe state of {device} after {cause}: {}{detail}", safe.outcome);
+            let message = format!("safe state of {device} ({cause}): {}{detail}", safe.outcome);
             self.run_log(Some(run), level, message, Some(device.clone()), "agent", at);
         }
         self.publish(at, EventKind::Device(DeviceEvent::Safe { device, cause, safe }));
