@@ -22,7 +22,7 @@ use crate::run::Run;
 mod agents;
 mod runs;
 
-pub use runs::CancelError;
+pub use runs::{CancelError, PauseError};
 
 /// Finished runs that stay at hand; older ones are read from the record.
 const FINISHED_KEPT: usize = 256;

@@ -33,6 +33,9 @@ pub struct Procedure {
     pub params: BTreeMap<String, Parameter>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, Role>,
+    /// How long a run may wait for its devices. Left out: until they are free or the run is cancelled.
+    #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Duration>,
     pub steps: Vec<Step>,
     /// Run whatever happened, in the order written, each bounded by its timeout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -105,6 +108,9 @@ pub struct Step {
     pub expect: BTreeMap<String, Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// An expression over parameters and outputs; the step is skipped where it is false, and what needs it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// Steps that must have succeeded. Left out: the step before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<StepId>>,

@@ -38,6 +38,8 @@ pub struct Run {
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     cancel: Option<String>,
+    /// What it waits for, while it has no devices.
+    waiting_for: Option<String>,
     failure: Option<RunError>,
     bound: Option<Vec<BoundDevice>>,
     fence: u64,
@@ -81,6 +83,7 @@ impl Run {
             started_at: None,
             finished_at: None,
             cancel: None,
+            waiting_for: None,
             failure: None,
             bound: None,
             fence: 0,
@@ -112,6 +115,11 @@ impl Run {
         self.last_event
     }
 
+    /// The step that it is at.
+    pub fn progress_step(&self) -> Option<String> {
+        self.progress.step.as_ref().map(|step| step.as_str().to_owned())
+    }
+
     pub fn is_cancelling(&self) -> bool {
         self.cancel.is_some()
     }
@@ -135,8 +143,11 @@ impl Run {
             RunEventBody::CancelRequested { cause } => {
                 self.cancel.get_or_insert_with(|| cause.clone());
             }
-            RunEventBody::Status { status, .. } => {
+            RunEventBody::Status { status, message, .. } => {
                 self.status = *status;
+                if *status == RunStatus::Pending {
+                    self.waiting_for.clone_from(message);
+                }
                 if *status == RunStatus::Running {
                     self.started_at.get_or_insert(at);
                 }

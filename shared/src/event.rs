@@ -197,6 +197,7 @@ pub mod code {
     pub const AGENT_RESTARTED: &str = "AGENT_RESTARTED";
     pub const AGENT_STOPPED: &str = "AGENT_STOPPED";
     pub const COMMAND_EXPIRED: &str = "COMMAND_EXPIRED";
+    pub const DEVICES_UNAVAILABLE: &str = "DEVICES_UNAVAILABLE";
     pub const DEVICE_BUSY: &str = "DEVICE_BUSY";
     pub const DEVICE_DISCONNECTED: &str = "DEVICE_DISCONNECTED";
     pub const DEVICE_NOT_ONLINE: &str = "DEVICE_NOT_ONLINE";

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::dialect::{Dialect, RunReference};
 use crate::error::ApiError;
 use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot};
-use crate::model::{CancelError, StartRun};
+use crate::model::{CancelError, PauseError, StartRun};
 use crate::procedure::Procedure;
 use crate::procedures::ProcedureError;
 use crate::store::{RunFilter, RunRow};
@@ -137,7 +137,7 @@ fn urls(host: &str, run: &RunSnapshot) -> serde_json::Value {
         };
         urls.insert(dialect.as_str().to_owned(), format!("ws://{host}{path}").into());
     }
-    urls.insert("report".to_owned(), format!("http://{host}/api/v1/reports/{id}?format=json").into());
+    urls.insert("report".to_owned(), format!("http://{host}/api/v1/reports/{id}?format=html").into());
     urls.into()
 }
 
@@ -215,6 +215,34 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Re
         }
         Err(CancelError::Ended(status)) => Err(ended(status)),
         Err(CancelError::Unknown) => Err(ended(run.status)),
+    }
+}
+
+pub async fn pause(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    hold(&app, &id, true).await
+}
+
+pub async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    hold(&app, &id, false).await
+}
+
+async fn hold(app: &App, id: &str, pause: bool) -> Result<Response, ApiError> {
+    let run = snapshot(app, id).await?;
+    let id = run.header.id;
+    let outcome = app.hub.ask(move |core, now| core.model.pause_run(id, pause, now)).await?;
+    let verb = if pause { "paused" } else { "resumed" };
+    let refused = |status: RunStatus, cancelling: bool| {
+        let state = if cancelling { "being cancelled" } else { status.as_str() };
+        ApiError::conflict("WRONG_STATE", format!("run {id} is {state} and cannot be {verb}"))
+    };
+    match outcome {
+        Ok(()) => {
+            app.hub.store().barrier().await?;
+            let status = if pause { RunStatus::Paused } else { RunStatus::Running };
+            Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": status}))).into_response())
+        }
+        Err(PauseError::Not { status, cancelling }) => Err(refused(status, cancelling)),
+        Err(PauseError::Unknown) => Err(refused(run.status, false)),
     }
 }
 

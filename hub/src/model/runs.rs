@@ -23,6 +23,13 @@ pub enum CancelError {
     Already,
 }
 
+/// Why a run could not be paused or resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PauseError {
+    Unknown,
+    Not { status: RunStatus, cancelling: bool },
+}
+
 impl Model {
     pub fn start_run(&mut self, request: StartRun, now: Timestamp) -> RunId {
         let id = RunId(self.uuid());
@@ -62,6 +69,8 @@ impl Model {
         self.emit(id, RunEventBody::Created, now);
         self.queue.push_back(id);
         self.assign_devices(now);
+        // One that has to wait may have a limit to that.
+        self.advance(id, now);
         id
     }
 
@@ -75,6 +84,20 @@ impl Model {
         }
         self.emit(id, RunEventBody::CancelRequested { cause: cause.to_owned() }, now);
         self.queue.retain(|queued| *queued != id);
+        self.advance(id, now);
+        Ok(())
+    }
+
+    /// Holds a running run before its next step, or lets it go on.
+    pub fn pause_run(&mut self, id: RunId, pause: bool, now: Timestamp) -> Result<(), PauseError> {
+        let run = self.runs.get(&id).ok_or(PauseError::Unknown)?;
+        let wanted = if pause { RunStatus::Running } else { RunStatus::Paused };
+        if run.status() != wanted || run.is_cancelling() {
+            return Err(PauseError::Not { status: run.status(), cancelling: run.is_cancelling() });
+        }
+        let status = if pause { RunStatus::Paused } else { RunStatus::Running };
+        let step = run.progress_step();
+        self.emit(id, RunEventBody::Status { status, step, message: None }, now);
         self.advance(id, now);
         Ok(())
     }
@@ -336,6 +359,7 @@ impl Model {
         self.stops.retain(|_, attempt| self.attempts.contains_key(attempt));
         self.wakes.remove(&id);
         self.waiting.remove(&id);
+        self.queue.retain(|queued| *queued != id);
         self.finished.push_back(id);
         while self.finished.len() > FINISHED_KEPT {
             if let Some(oldest) = self.finished.pop_front()

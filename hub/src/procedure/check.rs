@@ -130,6 +130,9 @@ fn check_step(procedure: &Procedure, step: &Step, key: &str, seen: &mut BTreeSet
         let message = format!("there is no role {role}; roles: {}", known.join(", "));
         found.push((format!("{key}.on"), message));
     }
+    if let Some(Err(message)) = step.when.as_deref().map(template::check_expression) {
+        found.push((format!("{key}.when"), message));
+    }
     if step.timeout.is_some_and(|timeout| timeout.is_zero()) {
         found.push((format!("{key}.timeout"), "is zero, expected at least 1ms".to_owned()));
     }

@@ -60,7 +60,7 @@ impl Run {
         if self.bound.is_none() {
             return match &self.cancel {
                 Some(_) => Next::Do(vec![Action::Emit(RunEventBody::Finished(self.conclude(now)))]),
-                None => Next::WaitUntil(None),
+                None => self.next_of_waiting(now),
             };
         }
         if self.status == RunStatus::Pending {
@@ -82,6 +82,21 @@ impl Run {
             return Next::Do(vec![Action::Emit(RunEventBody::Finished(self.conclude(now)))]);
         }
         Next::WaitUntil(wake)
+    }
+
+    /// A procedure may say how long its runs wait for devices.
+    fn next_of_waiting(&self, now: Timestamp) -> Next {
+        let Some(wait) = self.procedure.as_deref().and_then(|procedure| procedure.wait) else {
+            return Next::WaitUntil(None);
+        };
+        let end = after(self.header.created_at, wait);
+        if end > now {
+            return Next::WaitUntil(Some(end));
+        }
+        let cause = self.waiting_for.as_deref().unwrap_or("waiting for devices");
+        let message = format!("no devices within {}: {cause}", humantime::format_duration(wait));
+        let finished = self.refuse(now, code::DEVICES_UNAVAILABLE, message, None);
+        Next::Do(vec![Action::Emit(RunEventBody::Finished(finished))])
     }
 
     fn next_of_step(&self, index: usize, now: Timestamp) -> Next {
@@ -108,9 +123,10 @@ impl Run {
         let met = needs.iter().all(|need| {
             self.index_of(need)
                 .and_then(|need| self.steps.get(need))
-                .is_some_and(|step| matches!(step.state, StepState::Completed | StepState::Failed))
+                .is_some_and(|step| matches!(step.state, StepState::Completed | StepState::Failed | StepState::Skipped))
         });
-        if met { self.begin(index, plan, now) } else { Next::WaitUntil(None) }
+        // A paused run ends what it began and begins nothing.
+        if met && self.status != RunStatus::Paused { self.begin(index, plan, now) } else { Next::WaitUntil(None) }
     }
 
     /// `finally` steps run in order once every other step has ended.
@@ -125,6 +141,11 @@ impl Run {
             && retry_at > now
         {
             return Next::WaitUntil(Some(retry_at));
+        }
+        match self.condition(plan) {
+            Ok(None) => {}
+            Ok(Some(cause)) => return self.emit(index, StepChange::Skipped { cause }),
+            Err(message) => return self.begin_and_fail(index, code::INVALID_PARAMETER, message),
         }
         let with = match self.filled(plan) {
             Ok(with) => with,
@@ -253,6 +274,16 @@ impl Run {
                 self.fail(index, code::INVALID_PARAMETER, message, elapsed)
             }
             Err(message) => self.fail(index, code::INVALID_PARAMETER, message, elapsed),
+        }
+    }
+
+    /// Why a step is not to run, if its condition says so.
+    fn condition(&self, plan: &Step) -> Result<Option<String>, String> {
+        let Some(when) = &plan.when else { return Ok(None) };
+        match template::evaluate(when, &self.context())? {
+            Value::Bool(true) => Ok(None),
+            Value::Bool(false) => Ok(Some(format!("when {when} does not hold"))),
+            other => Err(format!("when gives {}, expected true or false", plain(&other))),
         }
     }
 

@@ -50,7 +50,7 @@ fn mistakes_name_line_and_key() {
             "timeout = \"5s\"",
             "time-out = \"5s\"",
             "psu-ramp.toml:12: unknown field `time-out`, expected one of `id`, `use`, `on`, `with`, `timeout`, \
-             `retry`, `continue_on_failure`, `expect`, `phase`, `needs`",
+             `retry`, `continue_on_failure`, `expect`, `phase`, `when`, `needs`",
         ),
         (
             "timeout = \"5s\"",
@@ -174,7 +174,7 @@ fn json_is_read_like_toml() {
     });
     assert_eq!(
         Procedure::from_json(&json, "procedure").unwrap_err().to_string(),
-        "procedure: unknown field `stpes`, expected one of `name`, `kind`, `description`, `params`, `roles`, `steps`, `finally`"
+        "procedure: unknown field `stpes`, expected one of `name`, `kind`, `description`, `params`, `roles`, `wait`, `steps`, `finally`"
     );
 }
 

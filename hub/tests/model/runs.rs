@@ -312,3 +312,118 @@ with = { that = "volts > 5", message = "volts is only {{ volts }}" }
         world.told.iter().any(|(_, body, _)| matches!(body, RunEventBody::Log(log) if log.message == "set to 3.3 V"));
     assert!(logged);
 }
+
+#[test]
+fn a_paused_run_ends_what_it_began_and_begins_nothing() {
+    let mut world = World::new();
+    let id = world.start(TWO_STEPS);
+    assert!(world.model.pause_run(id, false, world.now).is_err(), "a run that is not paused cannot be resumed");
+    world.begins();
+    world.model.pause_run(id, true, world.now).unwrap();
+    world.settle();
+    assert!(world.model.pause_run(id, true, world.now).is_err(), "twice");
+    world.completes(Vec::new());
+    world.advance(60_000);
+    assert_eq!(world.asked_all().count(), 1, "the next step began while the run was paused");
+    assert_eq!(world.run(id).status, RunStatus::Paused);
+    world.model.pause_run(id, false, world.now).unwrap();
+    world.settle();
+    assert_eq!(world.asked().module, "instrument.read");
+    assert_eq!(world.story().iter().filter(|line| *line == "running" || *line == "paused").count(), 3);
+}
+
+#[test]
+fn a_paused_run_can_be_cancelled_and_still_makes_safe() {
+    let mut world = World::new();
+    let id = world.start(TWO_STEPS);
+    world.completes(Vec::new());
+    world.model.pause_run(id, true, world.now).unwrap();
+    world.model.cancel_run(id, "by a test", world.now).unwrap();
+    world.settle();
+    world.ends(StepOutcome::Cancelled { safe: Some(SafeOutcome::Verified) });
+    assert_eq!(world.asked().module, "instrument.safe_state");
+    world.completes(Vec::new());
+    assert_eq!(world.run(id).status, RunStatus::Cancelled);
+}
+
+#[test]
+fn a_step_whose_condition_is_false_is_skipped_and_what_needs_it_goes_on() {
+    let mut world = World::new();
+    let id = world.start(
+        r#"
+name = "conditions"
+[params]
+volts = { type = "float", default = 3.3 }
+[[steps]]
+id = "high"
+use = "log"
+when = "volts > 5"
+with = { message = "high" }
+[[steps]]
+id = "low"
+use = "log"
+when = "volts <= 5"
+with = { message = "low" }
+"#,
+    );
+    assert_eq!(
+        world.story()[1..],
+        [
+            "high #1 skipped: when volts > 5 does not hold",
+            "low #1 running",
+            "low #1 completed",
+            "finished completed: 1 of 2 steps completed"
+        ]
+    );
+    assert_eq!(world.run(id).finished.unwrap().counts.skipped, 1);
+}
+
+#[test]
+fn branches_run_side_by_side_where_their_devices_allow() {
+    let mut world = World::new();
+    world.start(
+        r#"
+name = "branches"
+[roles]
+psu = { class = "psu" }
+meter = { class = "dmm" }
+[[steps]]
+id = "a"
+use = "instrument.read"
+on = "psu"
+[[steps]]
+id = "b"
+needs = []
+use = "instrument.read"
+on = "meter"
+[[steps]]
+id = "c"
+needs = []
+use = "instrument.read"
+on = "meter"
+"#,
+    );
+    let asked: Vec<_> = world.asked_all().map(|asked| asked.step.as_str().to_owned()).collect();
+    assert_eq!(asked, ["a", "b"], "c waits for the meter");
+    world.completes(Vec::new());
+    assert_eq!(world.asked().step.as_str(), "c");
+}
+
+#[test]
+fn a_run_that_waits_too_long_fails_and_says_for_what() {
+    let mut world = World::bare();
+    let id = world.start(&TWO_STEPS.replacen("name = \"two\"", "name = \"two\"\nwait = \"30s\"", 1));
+    world.advance(29_999);
+    assert_eq!(world.run(id).status, RunStatus::Pending);
+    world.advance(1);
+    let finished = world.run(id).finished.unwrap();
+    let error = finished.error.unwrap();
+    assert_eq!(error.code, "DEVICES_UNAVAILABLE");
+    assert_eq!(
+        error.message,
+        "no devices within 30s: waiting for role meter (device dmm-1): no agent has such a device"
+    );
+    // Devices that come now find nobody waiting.
+    world.agent_comes();
+    assert_eq!(world.asked_all().count(), 0);
+}
