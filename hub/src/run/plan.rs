@@ -283,9 +283,12 @@ impl Run {
         match template::evaluate(when, &self.context())? {
             Value::Bool(true) => Ok(None),
             Value::Bool(false) => Ok(Some(format!("when {when} does not hold"))),
-            other @ (Value::Null | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Map(_)) => {
-                Err(format!("when gives {}, expected true or false", plain(&other)))
-            }
+            other @ (Value::Null
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Map(_)) => Err(format!("when gives {}, expected true or false", plain(&other))),
         }
     }
 
