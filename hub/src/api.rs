@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod devices;
+pub mod external;
 pub mod health;
 pub mod procedures;
 pub mod reports;

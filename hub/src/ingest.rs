@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use rigwire_shared::agent::{AgentState, Inventory, Live};
-use rigwire_shared::ids::AgentId;
+use rigwire_shared::ids::{AgentId, RunId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::topic::{Channel, Topic};
 use rigwire_shared::wire::{self, Batch, WireError};
 
+use crate::external::parse_batch;
 use crate::model::Model;
 
 #[derive(Debug)]
@@ -25,9 +26,13 @@ enum Decoded {
 }
 
 pub fn take(model: &mut Model, topic: &str, payload: &[u8], now: Timestamp) {
-    let Some(Topic::Agent(agent, channel)) = Topic::parse(topic) else {
-        tracing::debug!(topic, "message on a topic that is none of ours");
-        return;
+    let (agent, channel) = match Topic::parse(topic) {
+        Some(Topic::Agent(agent, channel)) => (agent, channel),
+        Some(Topic::Ingest(run)) => return report(model, run, payload, now),
+        None => {
+            tracing::debug!(topic, "message on a topic that is none of ours");
+            return;
+        }
     };
     // Brokers deliver an empty message when something retained is deleted.
     if payload.is_empty() {
@@ -40,6 +45,21 @@ pub fn take(model: &mut Model, topic: &str, payload: &[u8], now: Timestamp) {
         Ok(Some(Decoded::Live(live))) => model.live(&agent, live, now),
         Ok(None) => {}
         Err(error) => refuse(model, &agent, channel, error, now),
+    }
+}
+
+/// Events that a program outside reports.
+fn report(model: &mut Model, run: RunId, payload: &[u8], now: Timestamp) {
+    if payload.is_empty() {
+        return;
+    }
+    match parse_batch(payload) {
+        Ok(batch) => {
+            if let Err(error) = model.report_external(run, &batch, now) {
+                model.refused_report(run, &error);
+            }
+        }
+        Err(error) => model.refused_report(run, &error),
     }
 }
 

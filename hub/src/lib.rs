@@ -9,6 +9,7 @@ pub mod demo;
 pub mod dialect;
 pub mod error;
 pub mod event;
+pub mod external;
 pub mod fanout;
 pub mod fleet;
 pub mod hub;

@@ -20,8 +20,10 @@ use crate::procedure::Procedure;
 use crate::run::Run;
 
 mod agents;
+mod external;
 mod runs;
 
+pub use external::{Receipt, ReportError};
 pub use runs::{CancelError, PauseError};
 
 /// Finished runs that stay at hand; older ones are read from the record.
@@ -63,6 +65,11 @@ pub enum Record {
         card: Box<DeviceCard>,
     },
     DeviceRemoved(DeviceId),
+    /// Ids of events that an external run's producer gave, with the events.
+    Reported {
+        run: RunId,
+        ids: Vec<String>,
+    },
     /// Next unused number of runs, steps and tests.
     NextNumber(u64),
 }
@@ -96,6 +103,7 @@ pub struct Model {
     previews: Previews,
     next_sequence: u64,
     next_number: u64,
+    reports_refused: u64,
     new_uuid: Box<dyn FnMut() -> Uuid + Send>,
     outputs: Vec<Output>,
 }
@@ -117,6 +125,7 @@ impl Model {
             previews: Previews::default(),
             next_sequence: restored.next_sequence.max(1),
             next_number: restored.next_number.max(1),
+            reports_refused: 0,
             new_uuid,
             outputs: Vec::new(),
         };

@@ -134,6 +134,9 @@ async fn serve(
                 Ok(Event::Incoming(Incoming::ConnAck(_))) => {
                     connected();
                     is_connected.store(true, Ordering::Relaxed);
+                    if let Err(error) = client.try_subscribe(Topic::every_ingest(), QoS::AtLeastOnce) {
+                        return error.to_string();
+                    }
                     let filters = [Channel::State, Channel::Inventory, Channel::Up, Channel::Live]
                         .map(|channel| (Topic::every_agent(channel), channel))
                         .into_iter();

@@ -14,8 +14,11 @@ use crate::event::{
     BoundDevice, DeviceSnapshot, Finished, Progress, RunError, RunEventBody, RunHeader, RunLog, RunSnapshot, RunStatus,
     StepChange, StepCounts, StepEvent, StepSnapshot, StepState, SummaryMetric,
 };
+use crate::external::State;
 use crate::procedure::{Procedure, Role, Step};
+use external::Seen;
 
+mod external;
 mod outcome;
 mod patience;
 mod plan;
@@ -49,6 +52,10 @@ pub struct Run {
     log_tail: VecDeque<String>,
     finished: Option<Finished>,
     last_event: u64,
+    /// What its producer reported so far, if a program outside reports it.
+    external: Option<State>,
+    /// Ids of the events that it reported.
+    seen: Arc<Seen>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +83,7 @@ struct StepRun {
 impl Run {
     pub fn new(header: Arc<RunHeader>, procedure: Option<Arc<Procedure>>) -> Self {
         let steps = header.steps.iter().map(|_| StepRun::new()).collect();
+        let external = header.external.then(|| State::new(&header));
         Self {
             header,
             procedure,
@@ -100,6 +108,8 @@ impl Run {
             log_tail: VecDeque::new(),
             finished: None,
             last_event: 0,
+            external,
+            seen: Arc::default(),
         }
     }
 
@@ -139,6 +149,9 @@ impl Run {
     /// Takes one event into the state. Events come in the order of their numbers.
     pub fn apply(&mut self, body: &RunEventBody, at: Timestamp) {
         self.last_event += 1;
+        if let Some(external) = &mut self.external {
+            external.apply(body, at);
+        }
         match body {
             RunEventBody::CancelRequested { cause } => {
                 self.cancel.get_or_insert_with(|| cause.clone());
@@ -306,7 +319,13 @@ impl Run {
                     })
                 })
                 .collect(),
-            devices: self.bound().iter().filter_map(|bound| device(&bound.device)).collect(),
+            devices: self
+                .bound()
+                .iter()
+                .map(|bound| bound.device.clone())
+                .chain(self.announced_devices())
+                .filter_map(|id| device(&id))
+                .collect(),
             finished: self.finished.clone(),
             last_event: self.last_event,
         }

@@ -16,6 +16,7 @@ use crate::fanout::Published;
 use crate::model::{Effect, Output, Record, Restored};
 
 mod read;
+mod reported;
 mod schema;
 mod write;
 

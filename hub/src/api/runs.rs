@@ -14,11 +14,12 @@ use rigwire_shared::value::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{json_body, reference};
+use super::{external, json_body, reference};
 use crate::app::App;
 use crate::dialect::{Dialect, RunReference};
 use crate::error::ApiError;
 use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot};
+use crate::external::StartExternal;
 use crate::model::{CancelError, PauseError, StartRun};
 use crate::procedure::Procedure;
 use crate::procedures::ProcedureError;
@@ -42,23 +43,55 @@ struct Start {
     params: Option<Value>,
     #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
-    external: bool,
+    #[serde(default, rename = "external")]
+    _external: bool,
+}
+
+/// A run of either sort, checked.
+enum Request {
+    Procedure(StartRun),
+    External(StartExternal),
 }
 
 pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let body = json_body(&body)?;
+    let request = if body.get("external").is_some_and(|external| *external != json!(false)) {
+        Request::External(external::request(body)?)
+    } else {
+        Request::Procedure(procedure_request(&app, body).await?)
+    };
+    let run = app.hub.ask(move |core, now| {
+        let active = core.model.active_runs();
+        if active >= ACTIVE_MAX {
+            let detail = format!("{active} runs are under way or wait for devices, the most there may be");
+            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_RUNS", detail));
+        }
+        let id = match request {
+            Request::Procedure(start) => core.model.start_run(start, now),
+            Request::External(start) => core.model.start_external(start, now),
+        };
+        core.model
+            .run(RunReference::Id(id))
+            .ok_or_else(|| anyhow::anyhow!("the run that was just made is not there").into())
+    });
+    let run = run.await??;
+    // Answered once the run is in the record: from then on no crash can lose it.
+    app.hub.store().barrier().await?;
+    let body = json!({
+        "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
+        "urls": urls(&host(&headers, app.address), &run),
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn procedure_request(app: &App, body: serde_json::Value) -> Result<StartRun, ApiError> {
     let request: Start = serde_json::from_value(body).map_err(|error| {
         let detail = format!(
             "the body is not a request to start a run: {error}; expected {{\"procedure\", \"params\"?, \"name\"?}}"
         );
         ApiError::unprocessable("INVALID_REQUEST", detail)
     })?;
-    if request.external {
-        let detail = "external runs are not served by this version; start a procedure instead";
-        return Err(ApiError::unprocessable("NOT_SUPPORTED", detail));
-    }
-    let procedure = find(&app, request.procedure).await?;
+    let procedure = find(app, request.procedure).await?;
     let given = match request.params {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Map(fields)) => fields,
@@ -73,26 +106,7 @@ pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
         let detail = format!("name has {length} characters, expected at most {NAME_MAX}");
         return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
     }
-    let start = StartRun { procedure: Arc::new(procedure), params, name };
-    let run = app.hub.ask(move |core, now| {
-        let active = core.model.active_runs();
-        if active >= ACTIVE_MAX {
-            let detail = format!("{active} runs are under way or wait for devices, the most there may be");
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_RUNS", detail));
-        }
-        let id = core.model.start_run(start, now);
-        core.model
-            .run(RunReference::Id(id))
-            .ok_or_else(|| anyhow::anyhow!("the run that was just made is not there").into())
-    });
-    let run = run.await??;
-    // Answered once the run is in the record: from then on no crash can lose it.
-    app.hub.store().barrier().await?;
-    let body = json!({
-        "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
-        "urls": urls(&host(&headers, app.address), &run),
-    });
-    Ok((StatusCode::CREATED, Json(body)).into_response())
+    Ok(StartRun { procedure: Arc::new(procedure), params, name })
 }
 
 /// A procedure by name, or the one in the request.

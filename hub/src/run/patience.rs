@@ -61,6 +61,7 @@ impl Run {
 
     /// The hub started. What agents finished while it was away is still on its way, so every attempt gets its time again.
     pub fn resume(&mut self, now: Timestamp) {
+        self.note_producer(now);
         for index in 0..self.steps.len() {
             let latest = after(now, self.backoff_of(index));
             let Some(step) = self.steps.get_mut(index) else { continue };
@@ -74,6 +75,9 @@ impl Run {
 
     /// The hub's clock was set: what is waited for moves with it.
     pub fn shift(&mut self, by_us: i64) {
+        if let Some(external) = &mut self.external {
+            external.heard.0 = external.heard.0.saturating_add(by_us);
+        }
         for step in &mut self.steps {
             for at in [&mut step.waiting_since, &mut step.retry_at, &mut step.cancel_sent].into_iter().flatten() {
                 at.0 = at.0.saturating_add(by_us);

@@ -54,6 +54,9 @@ impl Run {
     }
 
     pub fn next(&self, now: Timestamp) -> Next {
+        if let Some(next) = self.next_of_external(now) {
+            return next;
+        }
         if self.finished.is_some() || self.procedure.is_none() {
             return Next::WaitUntil(None);
         }

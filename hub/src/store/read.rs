@@ -196,5 +196,10 @@ fn replay(connection: &Connection, (header, procedure): (String, Option<String>)
             serde_json::from_str(&body).with_context(|| format!("reading an event of run {id}"))?;
         run.apply(&body, Timestamp(at));
     }
+    if run.header.external {
+        for reported in super::reported::read(connection, id)? {
+            run.remember(&reported);
+        }
+    }
     Ok(run)
 }

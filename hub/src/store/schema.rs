@@ -49,6 +49,8 @@ pub(super) fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
         VERSION => {}
         other => anyhow::bail!("the record has schema version {other}, this hub knows {VERSION}"),
     }
+    // Added without changing what was there, so that an older record only lacks it.
+    connection.execute_batch(super::reported::TABLE)?;
     Ok(())
 }
 

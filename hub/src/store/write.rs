@@ -60,6 +60,7 @@ pub(super) fn record(connection: &Connection, record: &Record) -> anyhow::Result
         Record::DeviceRemoved(device) => {
             connection.prepare_cached("DELETE FROM devices WHERE device = ?1")?.execute(params![device.as_str()])?;
         }
+        Record::Reported { run, ids } => super::reported::write(connection, *run, ids)?,
         Record::NextNumber(next) => {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_number', ?1)")?

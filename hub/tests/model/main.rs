@@ -5,6 +5,7 @@
     reason = "a test says what it looks for and panics otherwise"
 )]
 
+mod external;
 mod mishaps;
 mod procedures;
 mod properties;

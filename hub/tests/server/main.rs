@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
 
 mod broker;
+mod external;
 mod rest;
 mod sockets;
 mod stop;
