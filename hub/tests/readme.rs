@@ -1,8 +1,11 @@
 //! What the README shows is what the programs take.
 #![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
 
+use rigwire::external::{StartExternal, parse_batch};
+use rigwire::model::{Model, Restored};
 use rigwire::procedure::Procedure;
 use rigwire_agent::config::{Config, Options};
+use rigwire_shared::time::Timestamp;
 
 /// The fenced blocks of one language.
 fn blocks(language: &str) -> Vec<String> {
@@ -39,4 +42,17 @@ fn its_options_are_those_of_the_program() {
     for option in serve.get_opts().filter_map(clap::Arg::get_long) {
         assert!(readme.contains(&format!("`--{option}")) || readme.contains(&format!("or `--{option}")), "--{option}");
     }
+}
+
+#[test]
+fn its_reports_of_a_program_are_taken() {
+    let block = blocks("sh").into_iter().find(|block| block.contains("\"external\"")).unwrap();
+    let bodies: Vec<&str> = block.split("-d '").skip(1).map(|rest| rest.split('\'').next().unwrap()).collect();
+    let [start, events] = bodies.as_slice() else { panic!("{bodies:?}") };
+    let start = StartExternal::from_json(serde_json::from_str(start).unwrap()).unwrap();
+    let mut model = Model::new(Restored::default(), Box::new(uuid::Uuid::new_v4), Timestamp(1));
+    let run = model.start_external(start, Timestamp(1));
+    let receipt = model.report_external(run, &parse_batch(events.as_bytes()).unwrap(), Timestamp(2)).unwrap();
+    assert_eq!(receipt.accepted, 3);
+    assert_eq!(model.active_runs(), 0);
 }
