@@ -243,8 +243,12 @@ pub async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Re
 async fn hold(app: &App, id: &str, pause: bool) -> Result<Response, ApiError> {
     let run = snapshot(app, id).await?;
     let id = run.header.id;
-    let outcome = app.hub.ask(move |core, now| core.model.pause_run(id, pause, now)).await?;
     let verb = if pause { "paused" } else { "resumed" };
+    if run.header.external {
+        let detail = format!("run {id} is reported from outside and cannot be {verb} from here");
+        return Err(ApiError::conflict("EXTERNAL_RUN", detail));
+    }
+    let outcome = app.hub.ask(move |core, now| core.model.pause_run(id, pause, now)).await?;
     let refused = |status: RunStatus, cancelling: bool| {
         let state = if cancelling { "being cancelled" } else { status.as_str() };
         ApiError::conflict("WRONG_STATE", format!("run {id} is {state} and cannot be {verb}"))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use rigwire::dialect::RunReference;
 use rigwire::event::{EventKind, Finished, RunEventBody, RunSnapshot, RunStatus};
 use rigwire::external::{BadBatch, StartExternal, parse_batch};
@@ -512,4 +513,70 @@ async fn a_run_goes_on_after_a_restart_and_knows_what_was_reported() {
     assert!(!store.has_reported(run, vec!["a".to_owned(), "c".to_owned()]).await.unwrap());
     store.stop().await;
     tokio::task::spawn_blocking(move || writer.join()).await.unwrap();
+}
+
+/// One event of a small world, so that batches agree and contradict each other often.
+fn any_event() -> impl Strategy<Value = Value> {
+    let step = prop::sample::select(vec!["a", "b", "c", "z"]);
+    let step_word = prop::sample::select(vec!["running", "completed", "failed", "skipped"]);
+    let test = prop::sample::select(vec!["t1", "t2"]);
+    let test_word = prop::sample::select(vec!["running", "completed", "failed"]);
+    let word = prop::sample::select(vec!["running", "paused", "completed", "failed", "cancelled"]);
+    prop_oneof![
+        4 => (0..=100_u32).prop_map(|percent| json!({"type": "progress", "percent": percent})),
+        6 => (step, step_word).prop_map(|(step, status)| json!({"type": "step", "step": step, "status": status})),
+        6 => (test, test_word).prop_map(|(test, status)| json!({"type": "test", "test": test, "status": status})),
+        1 => word.prop_map(|status| json!({"type": "status", "status": status})),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_is_reported_a_run_is_consistent(
+        batches in prop::collection::vec((prop::collection::vec(any_event(), 0..4), 0..20_i64), 0..30)
+    ) {
+        let mut world = World::new();
+        let mut body = workflow();
+        body["deadline_s"] = json!(15);
+        let run = world.start(body);
+        for (events, seconds) in batches {
+            let before = world.told.len();
+            let events = events.into_iter().enumerate();
+            let events: Vec<Value> = events.map(|(index, mut event)| {
+                event["id"] = json!(format!("{before}-{index}"));
+                event
+            }).collect();
+            match world.report(run, json!(events)) {
+                Ok(_) => {
+                    let told = world.told.len();
+                    prop_assert_eq!(world.report(run, json!(events)).map(|receipt| receipt.accepted), Ok(0));
+                    prop_assert_eq!(world.told.len(), told, "a batch that is sent again changes nothing");
+                }
+                Err(_) => prop_assert_eq!(world.told.len(), before, "a refused batch changes nothing"),
+            }
+            world.passes(seconds);
+        }
+        world.passes(16);
+        let bodies = world.bodies();
+        prop_assert_eq!(world.finished().len(), 1);
+        prop_assert!(matches!(bodies.last(), Some(RunEventBody::Finished(_))));
+        let percents = bodies.iter().filter_map(|body| match body {
+            RunEventBody::Progress(progress) => Some(progress.percent),
+            _ => None,
+        });
+        prop_assert!(percents.is_sorted());
+        let snapshot = world.run(run);
+        prop_assert!(snapshot.steps.iter().all(|step| step.state.is_final()));
+        let counts = world.finished()[0].counts;
+        prop_assert_eq!(counts.successful + counts.failed + counts.skipped, counts.total);
+    }
+
+    #[test]
+    fn no_text_from_outside_panics(text in ".*", key in "[a-z_]{1,12}", value in "[\\[\\]{}\",:0-9a-z.-]{0,20}") {
+        drop(parse_batch(text.as_bytes()));
+        drop(parse_batch(format!("[{{\"type\":\"log\",\"{key}\":{value}}}]").as_bytes()));
+        drop(parse_batch(format!("[{{\"type\":\"progress\",\"percent\":1,\"at\":{}}}]", json!(text)).as_bytes()));
+    }
 }

@@ -87,6 +87,7 @@ async fn a_refusal_says_why_and_takes_nothing() {
             "events[1].percent: 8 is less than 9",
         ),
         (&format!("/api/v1/runs/{procedure}/events"), "[]", 409, "NOT_EXTERNAL", "is carried out by the hub"),
+        (&format!("/api/v1/runs/{id}/pause"), "", 409, "EXTERNAL_RUN", "cannot be paused from here"),
         ("/api/v1/runs/999999/events", "[]", 404, "UNKNOWN_RUN", "there is no run 999999"),
         ("/api/v1/runs", "{\"external\": true}", 422, "INVALID_REQUEST", "kind: is missing"),
         ("/api/v1/runs", "{\"external\": 1}", 422, "INVALID_REQUEST", "external: 1 is not true or false"),
