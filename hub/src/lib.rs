@@ -20,6 +20,7 @@ pub mod mqtt;
 pub mod preview;
 pub mod procedure;
 pub mod procedures;
+pub mod report;
 pub mod router;
 pub mod run;
 pub mod server;

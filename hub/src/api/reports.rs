@@ -1,17 +1,27 @@
 //! A run's report: everything about it in one document.
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use rigwire_shared::time::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::runs;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::store::RunRow;
+use crate::event::DeviceSnapshot;
+use crate::report::{Builder, Format, UnknownFormat};
+
+/// Reports that are made at a time. A report of a long run takes some ten megabytes and a second; more of them wait.
+static MAKING: Semaphore = Semaphore::const_new(2);
+
+/// Events that are read from the record at a time: others read it, too.
+const EVENTS: usize = 5_000;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReportQuery {
     format: Option<String>,
 }
@@ -20,21 +30,51 @@ pub async fn get(
     State(app): State<App>,
     Path(id): Path<String>,
     query: Result<Query<ReportQuery>, QueryRejection>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
-    let format = query.format.unwrap_or_else(|| "json".to_owned());
-    if format != "json" {
-        let detail = format!("this version makes no report of format {format}; formats: json");
-        return Err(ApiError::unprocessable("UNSUPPORTED_FORMAT", detail));
-    }
+    let format = query.format.as_deref().map_or(Ok(Format::Pdf), str::parse)?;
+    let _turn = MAKING.acquire().await.map_err(anyhow::Error::from)?;
     let run = runs::snapshot(&app, &id).await?;
-    let (events, last) = app.hub.store().count_events(run.header.id).await?;
-    // No number is there twice, so as many events as the last one's number are all of them. A run that goes on may have
-    // told more since it was looked at.
-    let complete = events == last && last >= run.last_event;
-    Ok(Json(json!({
-        "run": RunRow::from(&run),
-        "steps": runs::step_rows(&run),
-        "completeness": {"events": events, "last": last, "complete": complete},
-    })))
+    let (id, end) = (run.header.id, run.last_event);
+    let mut builder = Builder::new(run);
+    let mut after = 0;
+    while after < end {
+        let events = app.hub.store().run_event_bodies(id, after, EVENTS).await?;
+        let Some((last, ..)) = events.last() else { break };
+        after = *last;
+        for (number, at, body) in events {
+            builder.take(number, at, body);
+        }
+    }
+    let bound: Vec<_> = builder.bound().iter().map(|bound| bound.device.clone()).collect();
+    let known: Vec<DeviceSnapshot> = app
+        .hub
+        .ask(move |core, _| bound.iter().filter_map(|device| Some(core.model.device(device)?.1)).collect())
+        .await?;
+    let report = builder.finish(&known, Timestamp::now());
+    let (name, bytes) = tokio::task::spawn_blocking(move || (report.file_name(format), report.render(format)))
+        .await
+        .map_err(anyhow::Error::from)?;
+    let disposition = if format.is_shown() { "inline" } else { "attachment" };
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (header::CONTENT_TYPE, format.media_type().to_owned()),
+        (header::CONTENT_DISPOSITION, format!("{disposition}; filename=\"{name}\"")),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ] {
+        headers.insert(name, HeaderValue::try_from(value).map_err(anyhow::Error::from)?);
+    }
+    if format == Format::Html {
+        // All text is escaped; should any not be, it still may do nothing.
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok((headers, bytes).into_response())
+}
+
+impl From<UnknownFormat> for ApiError {
+    fn from(unknown: UnknownFormat) -> Self {
+        Self::unprocessable("UNSUPPORTED_FORMAT", unknown.to_string())
+    }
 }

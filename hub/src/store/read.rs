@@ -138,6 +138,40 @@ pub(super) fn run_events(
     .collect()
 }
 
+impl super::Store {
+    /// Number, time and content of a run's events after one of them, in order.
+    pub async fn run_event_bodies(
+        &self,
+        run: RunId,
+        after: u64,
+        limit: usize,
+    ) -> anyhow::Result<Vec<(u64, Timestamp, RunEventBody)>> {
+        self.barrier().await?;
+        self.query(move |connection| run_event_bodies(connection, run, after, limit)).await
+    }
+}
+
+fn run_event_bodies(
+    connection: &Connection,
+    run: RunId,
+    after: u64,
+    limit: usize,
+) -> anyhow::Result<Vec<(u64, Timestamp, RunEventBody)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT number, at, body FROM events WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
+    )?;
+    let rows = statement.query_map(
+        params![run.to_string(), i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX)],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?)),
+    )?;
+    rows.map(|row| {
+        let (number, at, body) = row?;
+        let body = serde_json::from_str(&body).with_context(|| format!("reading event {number} of run {run}"))?;
+        Ok((u64::try_from(number).unwrap_or_default(), Timestamp(at), body))
+    })
+    .collect()
+}
+
 pub(super) fn count_events(connection: &Connection, run: RunId) -> anyhow::Result<(u64, u64)> {
     let mut statement =
         connection.prepare_cached("SELECT count(*), coalesce(max(number), 0) FROM events WHERE run = ?1")?;

@@ -3,6 +3,7 @@
 
 mod broker;
 mod external;
+mod reports;
 mod rest;
 mod sockets;
 mod stop;

@@ -118,7 +118,7 @@ async fn a_run_that_ended_long_ago_is_where_it_was() {
         assert_eq!(hub.get(&format!("/api/v1/runs/{id}/steps")).await.body["steps"][0]["status"], "completed");
         let events = hub.get(&format!("/api/v1/runs/{id}/events")).await.body;
         assert_eq!(events["events"].as_array().unwrap().last().unwrap()["type"], "finished");
-        let report = hub.get(&format!("/api/v1/reports/{id}")).await.body;
+        let report = hub.get(&format!("/api/v1/reports/{id}?format=json")).await.body;
         assert_eq!(report["completeness"]["complete"], true, "{report}");
         let cancel = hub.request("POST", &format!("/api/v1/runs/{id}/cancel"), "").await;
         assert_eq!((cancel.status, cancel.body["code"].as_str()), (409, Some("RUN_ENDED")));
