@@ -168,8 +168,13 @@ fn step_row(page: &mut Page, step: &Step) {
         page.markup("</td>");
     }
     page.number(&step.duration_s.map_or_else(|| "-".to_owned(), words::duration)).markup("</tr>\n");
-    for told in words::remarks(step) {
-        page.markup("<tr class=\"remark\"><td></td><td colspan=\"6\">").text(&told).markup("</td></tr>\n");
+    let remarks = words::remarks(step);
+    if !remarks.is_empty() {
+        page.markup("<tr class=\"remark\"><td></td><td colspan=\"6\">");
+        for told in remarks {
+            page.markup("<div>").text(&told).markup("</div>");
+        }
+        page.markup("</td></tr>\n");
     }
 }
 
@@ -263,8 +268,11 @@ fn draw(page: &mut Page, series: &Series, plot: &Plot) {
     };
     label((right, HEIGHT - 6.0), "end", &plot.x.label);
     label((4.0, 14.0), "start", &plot.y.label);
-    if !plot.limits.is_empty() {
-        label((right, 14.0), "end", "dashed: limits");
+    match (plot.limits.is_empty(), plot.bad.is_empty()) {
+        (true, true) => {}
+        (false, true) => label((right, 14.0), "end", "dashed: limits"),
+        (true, false) => label((right, 14.0), "end", "red marks: no good value"),
+        (false, false) => label((right, 14.0), "end", "dashed: limits, red marks: no good value"),
     }
     page.markup("</svg></div>\n");
 }

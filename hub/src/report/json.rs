@@ -1,5 +1,6 @@
 //! A report as JSON: all of it, with every sample.
 
+use rigwire_shared::agent::Identity;
 use rigwire_shared::value::Value;
 use serde::Serialize;
 
@@ -92,8 +93,20 @@ struct DeviceMessage<'a> {
     role: &'a str,
     device: &'a str,
     agent: &'a str,
-    /// As of `generated_at`; absent when the device is not known any more.
-    known: Option<&'a DeviceSnapshot>,
+    /// As of `generated_at`; null when the device is not known any more.
+    known: Option<KnownMessage<'a>>,
+}
+
+#[derive(Serialize)]
+struct KnownMessage<'a> {
+    kind: &'static str,
+    class: &'a str,
+    profile: &'a str,
+    tags: &'a [String],
+    state: &'static str,
+    cause: &'a str,
+    identity: Option<&'a Identity>,
+    last_seen: String,
 }
 
 #[derive(Serialize)]
@@ -138,7 +151,7 @@ pub(super) fn render(report: &Report) -> Vec<u8> {
                 role: &device.bound.role,
                 device: device.bound.device.as_str(),
                 agent: device.bound.agent.as_str(),
-                known: device.known.as_ref(),
+                known: device.known.as_ref().map(known_message),
             })
             .collect(),
         tests: &report.tests,
@@ -172,6 +185,19 @@ pub(super) fn render(report: &Report) -> Vec<u8> {
     };
     // Structs of plain fields, so encoding cannot fail; a non-finite number becomes null.
     serde_json::to_vec(&message).unwrap_or_else(|_| b"null".to_vec())
+}
+
+fn known_message(device: &DeviceSnapshot) -> KnownMessage<'_> {
+    KnownMessage {
+        kind: device.kind.as_str(),
+        class: &device.class,
+        profile: &device.profile,
+        tags: &device.tags,
+        state: device.state.as_str(),
+        cause: &device.cause,
+        identity: device.identity.as_ref(),
+        last_seen: rfc3339(device.last_seen),
+    }
 }
 
 fn step_message<'a>(report: &'a Report, step: &'a Step) -> StepMessage<'a> {

@@ -195,7 +195,8 @@ fn line(xml: &mut String, depth: usize, text: &str) {
 }
 
 fn seconds(value: f64) -> String {
-    format!("{:.3}", if value.is_finite() { value.clamp(0.0, 1e12) } else { 0.0 })
+    // The sum of nothing is a zero below zero.
+    format!("{:.3}", if value.is_finite() { value.clamp(0.0, 1e12).abs() } else { 0.0 })
 }
 
 /// For an attribute: parsers make spaces of line breaks that are not written as numbers.
