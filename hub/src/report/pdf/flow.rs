@@ -16,6 +16,9 @@ const LEADING: f32 = 11.0;
 const GAP: f32 = 9.0;
 const PAD: f32 = 3.0;
 
+/// What a column gets at most that needs no more; the last one takes the rest.
+const MORE_MAX: f32 = 28.0;
+
 /// A row that takes so many lines may begin on one page and end on the next.
 const LINES_KEPT: usize = 12;
 
@@ -288,10 +291,17 @@ fn widths(titles: &[&str], rows: &[Row]) -> Vec<f32> {
             !fits
         });
         if open.is_empty() {
-            // Nothing is too wide: what is left over is shared, too.
+            // Nothing is too wide: some of what is left over goes to each, so that columns stay near each other.
             #[expect(clippy::cast_precision_loss, reason = "a few columns")]
-            let more = left.max(0.0) / widths.len().max(1) as f32;
-            return widths.into_iter().map(|width| width + more).collect();
+            let more = (left.max(0.0) / widths.len().max(1) as f32).min(MORE_MAX);
+            for width in &mut widths {
+                *width += more;
+                left -= more;
+            }
+            if let Some(last) = widths.last_mut() {
+                *last += left.max(0.0);
+            }
+            return widths;
         }
         if open.len() == before {
             for index in open {
