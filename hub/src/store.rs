@@ -181,12 +181,6 @@ impl Store {
         self.query(move |connection| read::run(connection, reference)).await
     }
 
-    /// How many events of a run there are, and the number of the last.
-    pub async fn count_events(&self, run: rigwire_shared::ids::RunId) -> anyhow::Result<(u64, u64)> {
-        self.barrier().await?;
-        self.query(move |connection| read::count_events(connection, run)).await
-    }
-
     pub async fn run_events(
         &self,
         run: rigwire_shared::ids::RunId,

@@ -172,14 +172,6 @@ fn run_event_bodies(
     .collect()
 }
 
-pub(super) fn count_events(connection: &Connection, run: RunId) -> anyhow::Result<(u64, u64)> {
-    let mut statement =
-        connection.prepare_cached("SELECT count(*), coalesce(max(number), 0) FROM events WHERE run = ?1")?;
-    let (count, last): (i64, i64) =
-        statement.query_row(params![run.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok((u64::try_from(count).unwrap_or_default(), u64::try_from(last).unwrap_or_default()))
-}
-
 pub(super) fn restore(connection: &Connection) -> anyhow::Result<Restored> {
     let next = |query: &str| -> anyhow::Result<u64> {
         let value: Option<i64> = connection.query_row(query, [], |row| row.get(0)).optional()?.flatten();
