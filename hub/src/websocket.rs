@@ -241,6 +241,15 @@ impl<S: Session> Connection<S> {
                 break;
             }
         }
+        let counters = self.queue.counters();
+        tracing::debug!(
+            dialect = self.session.dialect().as_str(),
+            received = counters.received.load(Ordering::Relaxed),
+            dropped = counters.dropped.load(Ordering::Relaxed),
+            coalesced = counters.coalesced.load(Ordering::Relaxed),
+            held_back = self.session.held_back(),
+            "a watcher left"
+        );
         let Ended::Closing { code, reason } = ended else { return };
         let close = async {
             self.socket.send(Message::Close(Some(CloseFrame { code, reason }))).await?;

@@ -1,0 +1,66 @@
+//! The first invariant of ARCHITECTURE.md, read off the sources: pure cores name no runtime, server, broker, database or clock.
+#![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
+
+use std::path::{Path, PathBuf};
+
+const CORES: &[&str] = &[
+    "hub/src/dialect",
+    "hub/src/event",
+    "hub/src/external",
+    "hub/src/fleet",
+    "hub/src/model",
+    "hub/src/module",
+    "hub/src/preview",
+    "hub/src/procedure",
+    "hub/src/report",
+    "hub/src/run",
+    "hub/src/template",
+    "edge-agent/src/device/lifecycle",
+    "edge-agent/src/lease",
+    "edge-agent/src/outbox",
+    "edge-agent/src/profile",
+    "edge-agent/src/protocol",
+];
+
+const FOREIGN: &[&str] =
+    &["tokio", "axum", "rumqttc", "rusqlite", "mqtt5", "Instant::now", "Timestamp::now", "SystemTime"];
+
+/// `core` as a file, and all that lies in the folder of its name.
+fn files(root: &Path, core: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.join(core)];
+    let file = root.join(format!("{core}.rs"));
+    found.extend(file.exists().then_some(file));
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn cores_name_nothing_of_the_shells() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut broken = Vec::new();
+    for core in CORES {
+        let files = files(root, core);
+        assert!(!files.is_empty(), "there is no core {core} any more: mend this list");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for (number, line) in code.lines().enumerate() {
+                let line = line.split("//").next().unwrap();
+                if let Some(foreign) = FOREIGN.iter().find(|foreign| line.contains(**foreign)) {
+                    broken.push(format!("{}:{}: {foreign}", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
