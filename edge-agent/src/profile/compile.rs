@@ -406,6 +406,16 @@ fn unit(checker: &mut Checker<'_>, place: &Place, text: &str) -> Unit {
     })
 }
 
+/// An id is spelled as one, and belongs to one `noun` only.
+fn check_id(checker: &mut Checker<'_>, place: &Place, noun: &str, id: &str, is_new: bool) {
+    if !usable_name(id) {
+        checker.complain(&place.key("id"), format_args!("{id:?} is not usable, expected letters, digits and _"));
+    }
+    if !is_new {
+        checker.complain(&place.key("id"), format_args!("{id:?} is used twice, expected one {noun} of that id"));
+    }
+}
+
 fn usable_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 48 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -10,7 +10,7 @@ use super::super::definition::{Action, Command, Equals, Parameter, ParameterKind
 use super::super::duration;
 use super::super::error::{Checker, Place};
 use super::super::schema;
-use super::{Context, parse, receive, regex, unit, usable_name};
+use super::{Context, check_id, parse, receive, regex, unit, usable_name};
 use crate::protocol::template::Template;
 
 pub(super) fn actions(checker: &mut Checker<'_>, context: &Context<'_>) -> Vec<Action> {
@@ -18,18 +18,7 @@ pub(super) fn actions(checker: &mut Checker<'_>, context: &Context<'_>) -> Vec<A
     let mut compiled = Vec::new();
     for (index, written) in context.document.action.iter().enumerate() {
         let place = Place::default().key("action").index(index);
-        if !usable_name(&written.id) {
-            checker.complain(
-                &place.key("id"),
-                format_args!("{:?} is not usable, expected letters, digits and _", written.id),
-            );
-        }
-        if !ids.insert(&written.id) {
-            checker.complain(
-                &place.key("id"),
-                format_args!("{:?} is used twice, expected one action of that id", written.id),
-            );
-        }
+        check_id(checker, &place, "action", &written.id, ids.insert(&written.id));
         compiled.extend(action(checker, context, &place, written));
     }
     compiled

@@ -11,7 +11,7 @@ use super::super::definition::{Limits, Query, Reading, ReceiveMode, UnitRule};
 use super::super::duration;
 use super::super::error::{Checker, Place};
 use super::super::schema::{self, Invalid, TextOr};
-use super::{Context, parse, receive, unit, usable_name};
+use super::{Context, check_id, parse, receive, unit};
 use crate::protocol::framing::Framing;
 use crate::protocol::parse::{BitSource, Parse};
 use crate::protocol::quality::InvalidRule;
@@ -22,18 +22,7 @@ pub(super) fn readings(checker: &mut Checker<'_>, context: &Context<'_>) -> Vec<
     let mut metrics: BTreeSet<(String, bool)> = BTreeSet::new();
     for (index, written) in context.document.reading.iter().enumerate() {
         let place = Place::default().key("reading").index(index);
-        if !usable_name(&written.id) {
-            checker.complain(
-                &place.key("id"),
-                format_args!("{:?} is not usable, expected letters, digits and _", written.id),
-            );
-        }
-        if !ids.insert(&written.id) {
-            checker.complain(
-                &place.key("id"),
-                format_args!("{:?} is used twice, expected one reading of that id", written.id),
-            );
-        }
+        check_id(checker, &place, "reading", &written.id, ids.insert(&written.id));
         let Some(reading) = reading(checker, context, &place, written) else { continue };
         for (mode, used) in [(false, reading.observe), (true, reading.own)] {
             for metric in reading.metrics.iter().filter(|_| used) {
