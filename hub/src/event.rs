@@ -312,6 +312,9 @@ pub enum StepChange {
     Progress {
         percent: f64,
         message: String,
+        /// As the step itself names it, if it does: then `message` is its own, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phase: Option<String>,
     },
     Completed {
         duration_s: f64,

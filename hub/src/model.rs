@@ -21,6 +21,7 @@ use crate::run::Run;
 
 mod agents;
 mod external;
+mod programs;
 mod runs;
 
 pub use external::{Receipt, ReportError};

@@ -28,6 +28,12 @@ pub const MODULES: &[Module] = &[
     },
     Module { id: "instrument.action", runs: Where::Device, required: &["action"], optional: None },
     Module { id: "instrument.safe_state", runs: Where::Device, required: &[], optional: Some(&[]) },
+    Module {
+        id: "process.run",
+        runs: Where::Device,
+        required: &["program"],
+        optional: Some(&["args", "environment", "results", "file"]),
+    },
     Module { id: "delay", runs: Where::Hub, required: &["duration"], optional: Some(&[]) },
     Module { id: "log", runs: Where::Hub, required: &["message"], optional: Some(&["level"]) },
     Module { id: "assert", runs: Where::Hub, required: &["that"], optional: Some(&["message"]) },

@@ -49,6 +49,8 @@ pub struct Run {
     steps: Vec<StepRun>,
     progress: Progress,
     metrics: BTreeMap<MetricName, (f64, Unit)>,
+    /// Numbers of the tests that its programs told of, by their ids: the same however often one is run.
+    tests: BTreeMap<String, u64>,
     log_tail: VecDeque<String>,
     finished: Option<Finished>,
     last_event: u64,
@@ -70,6 +72,8 @@ struct StepRun {
     waiting_since: Option<Timestamp>,
     retry_at: Option<Timestamp>,
     percent: f64,
+    /// Phase and message in the step's own words.
+    told: Option<(String, String)>,
     error: Option<String>,
     duration_s: Option<f64>,
     outputs: Fields,
@@ -105,6 +109,7 @@ impl Run {
                 counts: StepCounts::default(),
             },
             metrics: BTreeMap::new(),
+            tests: BTreeMap::new(),
             log_tail: VecDeque::new(),
             finished: None,
             last_event: 0,
@@ -146,6 +151,17 @@ impl Run {
         self.finished.is_none() && self.bound().iter().any(|bound| bound.device == *device)
     }
 
+    /// The number that a test of this run has.
+    pub fn number_of_test(&self, test: &str) -> Option<u64> {
+        let announced = || self.header.tests.iter().find(|card| card.id == test).map(|card| card.number);
+        self.tests.get(test).copied().or_else(announced)
+    }
+
+    /// How far a step says it is, and its own words for that.
+    pub fn told(&self, index: usize) -> (f64, Option<&(String, String)>) {
+        self.steps.get(index).map_or((0.0, None), |step| (step.percent, step.told.as_ref()))
+    }
+
     /// Takes one event into the state. Events come in the order of their numbers.
     pub fn apply(&mut self, body: &RunEventBody, at: Timestamp) {
         self.last_event += 1;
@@ -177,6 +193,9 @@ impl Run {
                 }
             }
             RunEventBody::Step(step) => self.apply_step(step, at),
+            RunEventBody::Test(test) => {
+                self.tests.entry(test.test.clone()).or_insert(test.number);
+            }
             RunEventBody::Finished(finished) => {
                 self.status = finished.status;
                 self.finished_at = Some(at);
@@ -186,7 +205,6 @@ impl Run {
             | RunEventBody::Verdict(_)
             | RunEventBody::DeviceLost { .. }
             | RunEventBody::Iteration(_)
-            | RunEventBody::Test(_)
             | RunEventBody::Tool { .. }
             | RunEventBody::Custom(_)
             | RunEventBody::Wells { .. }
@@ -217,6 +235,7 @@ impl Run {
                 step.waiting_since = Some(at);
                 step.retry_at = None;
                 step.percent = 0.0;
+                step.told = None;
                 step.cancel_sent = None;
                 step.sends = 0;
                 step.sent_to = None;
@@ -228,7 +247,12 @@ impl Run {
                 step.waiting_since.get_or_insert(at);
                 step.retry_at = None;
             }
-            StepChange::Progress { percent, .. } => step.percent = *percent,
+            StepChange::Progress { percent, message, phase } => {
+                step.percent = *percent;
+                if let Some(phase) = phase {
+                    step.told = Some((phase.clone(), message.clone()));
+                }
+            }
             StepChange::Completed { duration_s, outputs, .. } => {
                 step.end(StepState::Completed, Some(*duration_s), None);
                 step.outputs.clone_from(outputs);
@@ -365,6 +389,7 @@ impl StepRun {
             waiting_since: None,
             retry_at: None,
             percent: 0.0,
+            told: None,
             error: None,
             duration_s: None,
             outputs: Fields::new(),

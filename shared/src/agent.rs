@@ -52,6 +52,8 @@ pub enum DeviceKind {
     Thermal,
     Android,
     Board,
+    /// The agent's own computer, which runs programs.
+    Host,
 }
 
 impl DeviceKind {
@@ -61,6 +63,7 @@ impl DeviceKind {
             Self::Thermal => "thermal",
             Self::Android => "android",
             Self::Board => "board",
+            Self::Host => "host",
         }
     }
 }

@@ -208,6 +208,8 @@ pub mod code {
     pub const MODULE_EXECUTION_ERROR: &str = "MODULE_EXECUTION_ERROR";
     pub const MODULE_TIMEOUT: &str = "MODULE_TIMEOUT";
     pub const MODULE_UNKNOWN: &str = "MODULE_UNKNOWN";
+    pub const OUTPUT_LIMIT: &str = "OUTPUT_LIMIT";
+    pub const PROCESS_FAILED: &str = "PROCESS_FAILED";
 }
 
 /// What became of the safe state, honestly.
@@ -263,11 +265,52 @@ pub struct Artifact {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RunReport {
-    Progress { percent: f32, phase: Option<String>, message: Option<String> },
-    Metric { name: MetricName, value: f64, unit: Unit },
-    Test { test: String, name: String, passed: bool, score: Option<f64>, message: Option<String> },
-    Event { event_type: String, payload: Value },
-    Wells { wells: Fields },
+    Progress {
+        percent: f32,
+        phase: Option<String>,
+        message: Option<String>,
+    },
+    Metric {
+        name: MetricName,
+        value: f64,
+        unit: Unit,
+    },
+    Test {
+        test: String,
+        name: String,
+        passed: bool,
+        score: Option<f64>,
+        message: Option<String>,
+    },
+    Event {
+        event_type: String,
+        payload: Value,
+    },
+    Wells {
+        wells: Fields,
+    },
+    /// The run is in another phase; how far it is was not said.
+    Phase {
+        phase: String,
+        message: Option<String>,
+    },
+    /// Like `Test`, for results that have more to tell.
+    Tested {
+        test: String,
+        name: String,
+        outcome: TestOutcome,
+        duration_s: Option<f64>,
+        score: Option<f64>,
+        message: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TestOutcome {
+    Passed,
+    Failed,
+    Skipped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -166,7 +166,7 @@ impl State {
         let error = || report.error.clone().unwrap_or_else(|| format!("step {id} failed"));
         let changes = match report.status {
             StepWord::Running => {
-                let progress = |percent| StepChange::Progress { percent, message: String::new() };
+                let progress = |percent| StepChange::Progress { percent, message: String::new(), phase: None };
                 match (again, report.progress) {
                     (true, percent) => vec![progress(percent.unwrap_or(step.percent))],
                     (false, None) => vec![StepChange::Running],

@@ -3,7 +3,7 @@
 use rigwire_shared::agent::{AgentState, DeviceState, Inventory, Live};
 use rigwire_shared::command::{Ack, CommandBody, PreviewQuality};
 use rigwire_shared::event::{
-    AgentEvent, Answer, DeviceChange, EventBody, Log, RunReport, Sample, Started, StepFinished, StepOutcome, code,
+    AgentEvent, Answer, DeviceChange, EventBody, Log, Sample, Started, StepFinished, StepOutcome, code,
 };
 use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Position, RunId};
 use rigwire_shared::time::Timestamp;
@@ -202,7 +202,7 @@ impl Model {
                 self.step_change(attempt, StepChange::Running, at, now);
             }
             EventBody::StepProgress { attempt, percent, message } => {
-                let change = StepChange::Progress { percent: sane(percent), message };
+                let change = StepChange::Progress { percent: sane(percent), message, phase: None };
                 self.step_change(attempt, change, at, now);
             }
             EventBody::StepFinished(finished) => self.step_finished(agent, finished, at, now),
@@ -217,7 +217,7 @@ impl Model {
                 let message = format!("{device} reports error {code}: {text}");
                 self.run_log(run, rigwire_shared::event::Level::Warning, message, Some(device), "instrument", at);
             }
-            EventBody::Report { attempt, report, .. } => self.report(attempt, report, at),
+            EventBody::Report { attempt, report, .. } => self.report(attempt, report, at, now),
             EventBody::Gap { device, samples, cause } => {
                 self.fleet.agent_mut(agent, now).counters.samples_lost += samples;
                 let event = DeviceEvent::Gap { device, agent: agent.clone(), samples, cause };
@@ -322,9 +322,15 @@ impl Model {
     }
 
     fn agent_log(&mut self, log: Log, at: Timestamp) {
-        let run = log.attempt.and_then(|attempt| self.attempts.get(&attempt)).map(|(run, _)| *run).or(log.run);
+        let of_step = log.attempt.and_then(|attempt| self.attempts.get(&attempt)).copied();
         let source = if log.source.is_empty() { "agent".to_owned() } else { log.source };
-        self.run_log(run, log.level, log.message, log.device, &source, at);
+        let Some((run, index)) = of_step else {
+            return self.run_log(log.run, log.level, log.message, log.device, &source, at);
+        };
+        let card = self.runs.get(&run).and_then(|run| run.header.steps.get(index));
+        let (step, module) = card.map(|card| (card.id.clone(), card.module.clone())).unzip();
+        let log = RunLog { level: log.level, message: log.message, device: log.device, module, step, source };
+        self.emit(run, RunEventBody::Log(log), at);
     }
 
     fn run_log(
@@ -415,56 +421,9 @@ impl Model {
         let events = run.finish_step(index, outcome, duration_s);
         self.emit_all(run_id, events, at, now);
     }
-
-    fn report(&mut self, attempt: AttemptId, report: RunReport, at: Timestamp) {
-        let Some((run_id, index)) = self.attempts.get(&attempt).copied() else { return };
-        let Some(run) = self.runs.get(&run_id) else { return };
-        let step = run.header.steps.get(index).map(|card| card.id.clone());
-        let body = match report {
-            RunReport::Progress { percent, message, .. } => {
-                let change = StepChange::Progress { percent: sane(percent), message: message.unwrap_or_default() };
-                run.step_event(index, change).map(RunEventBody::Step)
-            }
-            RunReport::Metric { name, value, unit } => Some(RunEventBody::Metric(Metric {
-                name,
-                value: rigwire_shared::value::Value::Float(value),
-                unit,
-                quality: rigwire_shared::quality::Quality::Good,
-                device: None,
-                step,
-            })),
-            RunReport::Event { event_type, payload } => Some(RunEventBody::Custom(crate::event::CustomEvent {
-                event_type,
-                payload,
-                sequence: None,
-                duration_ms: None,
-                test: None,
-            })),
-            RunReport::Wells { wells } => Some(RunEventBody::Wells { wells }),
-            RunReport::Test { test, name, passed, score, message } => {
-                Some(RunEventBody::Test(crate::event::TestEvent {
-                    number: run.header.tests.iter().find(|card| card.id == test).map_or(0, |card| card.number),
-                    test,
-                    name,
-                    status: if passed { "completed" } else { "failed" }.to_owned(),
-                    percent: 100.0,
-                    current_run: 1,
-                    total_runs: 1,
-                    success: Some(passed),
-                    score,
-                    duration_s: None,
-                    message,
-                    error: None,
-                }))
-            }
-        };
-        if let Some(body) = body {
-            self.emit(run_id, body, at);
-        }
-    }
 }
 
 /// A percentage from outside, within its range.
-fn sane(percent: f32) -> f64 {
+pub(super) fn sane(percent: f32) -> f64 {
     if percent.is_finite() { f64::from(percent.clamp(0.0, 100.0)) } else { 0.0 }
 }

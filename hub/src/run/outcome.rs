@@ -95,6 +95,13 @@ impl Run {
         }
     }
 
+    /// The phase that a step belongs to unless it says itself.
+    pub fn phase_of(&self, index: usize) -> Option<String> {
+        let card = self.header.steps.get(index)?;
+        let usual = if card.finally { "postprocessing" } else { "solving" };
+        Some(card.phase.clone().unwrap_or_else(|| usual.to_owned()))
+    }
+
     /// Progress as it stands, if that is news.
     pub fn news_of_progress(&self, now: Timestamp) -> Option<Progress> {
         let started_at = self.started_at?;
@@ -109,12 +116,12 @@ impl Run {
         let current = self.steps.iter().position(|step| step.state == StepState::Running);
         let (step, phase, message) = match current.and_then(|index| Some((index, self.header.steps.get(index)?))) {
             Some((index, card)) => {
-                let phase = match (&card.phase, card.finally) {
-                    (Some(phase), _) => phase.clone(),
-                    (None, true) => "postprocessing".to_owned(),
-                    (None, false) => "solving".to_owned(),
+                let told = self.told(index).1;
+                let phase = told.map(|(phase, _)| phase.clone()).or_else(|| self.phase_of(index)).unwrap_or_default();
+                let message = match told {
+                    Some((_, message)) if !message.is_empty() => message.clone(),
+                    Some(_) | None => format!("{}: {} ({} of {total})", card.id, card.module, index + 1),
                 };
-                let message = format!("{}: {} ({} of {total})", card.id, card.module, index + 1);
                 (Some(card.id.clone()), phase, message)
             }
             None => (self.progress.step.clone(), self.progress.phase.clone(), self.progress.message.clone()),

@@ -240,7 +240,7 @@ fn step(run: &RunHeader, id: &str, change: &[&str]) -> Option<RunEventBody> {
             StepChange::Running
         }
         ["progress", percent, ref message @ ..] => {
-            StepChange::Progress { percent: percent.parse().unwrap(), message: message.join(" ") }
+            StepChange::Progress { percent: percent.parse().unwrap(), message: message.join(" "), phase: None }
         }
         ["completed", duration, ref screenshot @ ..] => StepChange::Completed {
             duration_s: duration.parse().unwrap(),

@@ -79,16 +79,18 @@ fn device_kinds() {
             DeviceKind::Thermal => 1,
             DeviceKind::Android => 2,
             DeviceKind::Board => 3,
+            DeviceKind::Host => 4,
         }
     }
     pin_variants(
-        4,
+        5,
         number,
         &[
             (DeviceKind::Instrument, "01 00"),
             (DeviceKind::Thermal, "01 01"),
             (DeviceKind::Android, "01 02"),
             (DeviceKind::Board, "01 03"),
+            (DeviceKind::Host, "01 04"),
         ],
     );
 }

@@ -3,7 +3,7 @@
 use rigwire_shared::agent::{DeviceState, Identity};
 use rigwire_shared::event::{
     AgentEvent, Answer, Artifact, DeviceChange, EventBody, GapCause, Level, LimitChange, LimitState, Log, RunReport,
-    SafeOutcome, Sample, Started, StepError, StepFinished, StepOutcome,
+    SafeOutcome, Sample, Started, StepError, StepFinished, StepOutcome, TestOutcome,
 };
 use rigwire_shared::ids::{Epoch, Fence};
 use rigwire_shared::quality::Quality;
@@ -304,10 +304,12 @@ fn reports() {
             RunReport::Test { .. } => 2,
             RunReport::Event { .. } => 3,
             RunReport::Wells { .. } => 4,
+            RunReport::Phase { .. } => 5,
+            RunReport::Tested { .. } => 6,
         }
     }
     pin_variants(
-        5,
+        7,
         number,
         &[
             (
@@ -333,7 +335,35 @@ fn reports() {
                 "01 0309746f 6f6c5f63 616c6c01 01",
             ),
             (RunReport::Wells { wells: vec![("plate".into(), Value::Null)] }, "01 04010570 6c617465 00"),
+            (RunReport::Phase { phase: "mesh".into(), message: Some("ok".into()) }, "01 05046d65 73680102 6f6b"),
+            (
+                RunReport::Tested {
+                    test: "t1".into(),
+                    name: "boots".into(),
+                    outcome: TestOutcome::Skipped,
+                    duration_s: Some(0.5),
+                    score: None,
+                    message: Some("ok".into()),
+                },
+                "01 06027431 05626f6f 74730201 00000000 0000e03f 0001026f 6b",
+            ),
         ],
+    );
+}
+
+#[test]
+fn test_outcomes() {
+    fn number(outcome: &TestOutcome) -> u8 {
+        match outcome {
+            TestOutcome::Passed => 0,
+            TestOutcome::Failed => 1,
+            TestOutcome::Skipped => 2,
+        }
+    }
+    pin_variants(
+        3,
+        number,
+        &[(TestOutcome::Passed, "01 00"), (TestOutcome::Failed, "01 01"), (TestOutcome::Skipped, "01 02")],
     );
 }
 

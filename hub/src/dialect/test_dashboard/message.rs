@@ -118,7 +118,7 @@ fn step_as_test(run: &RunHeader, card: &StepCard, step: &StepEvent, at: Timestam
             let changes = vec![named("status", text("running"))];
             vec![delta("test_execution", card.number, changes, at), running(0.0, None)]
         }
-        StepChange::Progress { percent, message } => vec![running(*percent, Some(message))],
+        StepChange::Progress { percent, message, .. } => vec![running(*percent, Some(message))],
         StepChange::Completed { duration_s, .. } => {
             let changes = vec![named("status", text("completed")), named("score", Value::Float(PASSED))];
             vec![delta("test_execution", card.number, changes, at), ended(Some(PASSED), None, *duration_s)]
