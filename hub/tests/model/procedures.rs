@@ -62,7 +62,7 @@ fn mistakes_name_line_and_key() {
             "use = \"instrument.read\"",
             "use = \"instrument.reed\"",
             "psu-ramp.toml:16: steps[1].use: there is no module instrument.reed; modules: instrument.read, \
-             instrument.action, instrument.safe_state, delay, log, assert",
+             instrument.action, instrument.safe_state, process.run, delay, log, assert",
         ),
         ("on = \"psu\"", "on = \"supply\"", "psu-ramp.toml:10: steps[0].on: there is no role supply; roles: psu"),
         (
