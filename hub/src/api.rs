@@ -1,6 +1,7 @@
 //! The native REST interface, a file per noun.
 
 pub mod agents;
+pub mod artifacts;
 pub mod devices;
 pub mod external;
 pub mod health;

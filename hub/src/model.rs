@@ -20,6 +20,7 @@ use crate::procedure::Procedure;
 use crate::run::Run;
 
 mod agents;
+mod artifacts;
 mod external;
 mod programs;
 mod runs;
@@ -71,6 +72,8 @@ pub enum Record {
         run: RunId,
         ids: Vec<String>,
     },
+    /// A file of a run, kept by its content.
+    Artifact(Box<crate::artifact::File>),
     /// Next unused number of runs, steps and tests.
     NextNumber(u64),
 }
@@ -83,6 +86,7 @@ pub struct Restored {
     pub agents: Vec<Agent>,
     pub devices: Vec<(AgentId, DeviceCard)>,
     pub runs: Vec<Run>,
+    pub artifact_limits: crate::artifact::Limits,
 }
 
 pub struct Model {
@@ -105,6 +109,7 @@ pub struct Model {
     next_sequence: u64,
     next_number: u64,
     reports_refused: u64,
+    artifact_limits: crate::artifact::Limits,
     new_uuid: Box<dyn FnMut() -> Uuid + Send>,
     outputs: Vec<Output>,
 }
@@ -127,6 +132,7 @@ impl Model {
             next_sequence: restored.next_sequence.max(1),
             next_number: restored.next_number.max(1),
             reports_refused: 0,
+            artifact_limits: restored.artifact_limits,
             new_uuid,
             outputs: Vec::new(),
         };

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::api::{agents, devices, external, health, procedures, reports, runs};
+use crate::api::{agents, artifacts, devices, external, health, procedures, reports, runs};
 use crate::app::App;
 use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use crate::error::{ApiError, in_json};
@@ -31,6 +31,8 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/runs/{id}/resume", post(runs::resume))
         .route("/api/v1/runs/{id}/events", get(runs::events).post(external::events))
         .route("/api/v1/runs/{id}/steps", get(runs::steps))
+        .route("/api/v1/runs/{id}/artifacts", get(artifacts::list))
+        .route("/api/v1/artifacts/{*path}", get(artifacts::get))
         .route("/api/v1/reports/{id}", get(reports::get))
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{id}", get(devices::get))

@@ -10,6 +10,7 @@ use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
 use rigwire_shared::value::{Fields, Value};
 
+use crate::artifact::Kept;
 use crate::event::{
     BoundDevice, DeviceSnapshot, Finished, Progress, RunError, RunEventBody, RunHeader, RunLog, RunSnapshot, RunStatus,
     StepChange, StepCounts, StepEvent, StepSnapshot, StepState, SummaryMetric,
@@ -58,6 +59,7 @@ pub struct Run {
     external: Option<State>,
     /// Ids of the events that it reported.
     seen: Arc<Seen>,
+    artifacts: Arc<Kept>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,6 +117,7 @@ impl Run {
             last_event: 0,
             external,
             seen: Arc::default(),
+            artifacts: Arc::default(),
         }
     }
 
@@ -141,6 +144,11 @@ impl Run {
 
     pub fn bound(&self) -> &[BoundDevice] {
         self.bound.as_deref().unwrap_or_default()
+    }
+
+    /// Files that it left so far.
+    pub fn artifacts(&self) -> &Kept {
+        &self.artifacts
     }
 
     pub fn fence(&self) -> Fence {
@@ -192,6 +200,7 @@ impl Run {
                     self.metrics.insert(metric.name.clone(), (value, metric.unit.clone()));
                 }
             }
+            RunEventBody::Artifact { name, size, .. } => Arc::make_mut(&mut self.artifacts).take(name, *size),
             RunEventBody::Step(step) => self.apply_step(step, at),
             RunEventBody::Test(test) => {
                 self.tests.entry(test.test.clone()).or_insert(test.number);
@@ -207,8 +216,7 @@ impl Run {
             | RunEventBody::Iteration(_)
             | RunEventBody::Tool { .. }
             | RunEventBody::Custom(_)
-            | RunEventBody::Wells { .. }
-            | RunEventBody::Artifact { .. } => {}
+            | RunEventBody::Wells { .. } => {}
         }
     }
 

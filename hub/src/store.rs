@@ -14,12 +14,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::event::RunSnapshot;
 use crate::fanout::Published;
 use crate::model::{Effect, Output, Record, Restored};
+use artifact::Files;
 
+mod artifact;
 mod read;
 mod reported;
 mod schema;
 mod write;
 
+pub use artifact::ArtifactRow;
 pub use read::{EventRow, RunFilter, RunRow};
 
 /// Jobs that wait for the writer. When full, the hub's owner waits and with it everything that it would take in.
@@ -55,6 +58,7 @@ pub struct Store {
     jobs: SyncSender<Job>,
     reader: Arc<Mutex<Connection>>,
     stopping: Arc<AtomicBool>,
+    artifacts: Arc<Path>,
 }
 
 /// The writer's thread, and the lock that keeps a second hub out of the directory.
@@ -80,15 +84,18 @@ pub fn open(directory: &Path, effects: mpsc::Sender<Vec<Effect>>) -> anyhow::Res
     let mut connection = Connection::open(&path).with_context(|| format!("opening {}", path.display()))?;
     schema::prepare(&mut connection).with_context(|| format!("preparing {}", path.display()))?;
     let restored = read::restore(&connection).with_context(|| format!("reading {}", path.display()))?;
+    let mut files = Files::open(directory.join("artifacts"))?;
+    let artifacts: Arc<Path> = files.root().into();
     let reader = open_reader(&path)?;
     let (jobs, queue) = sync_channel(QUEUE);
     let stopping = Arc::new(AtomicBool::new(false));
     let give_up = Arc::clone(&stopping);
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
-        .spawn(move || write_all(&mut connection, &queue, &effects, &give_up))
+        .spawn(move || write_all(&mut connection, &mut files, &queue, &effects, &give_up))
         .context("starting the store's thread")?;
-    Ok((Store { jobs, reader: Arc::new(Mutex::new(reader)), stopping }, Writer { thread, _lock: lock }, restored))
+    let store = Store { jobs, reader: Arc::new(Mutex::new(reader)), stopping, artifacts };
+    Ok((store, Writer { thread, _lock: lock }, restored))
 }
 
 fn open_reader(path: &PathBuf) -> anyhow::Result<Connection> {
@@ -195,6 +202,7 @@ impl Store {
 /// The writer's thread: takes jobs until the hub drops its ends, committing in groups.
 fn write_all(
     connection: &mut Connection,
+    files: &mut Files,
     jobs: &Receiver<Job>,
     effects: &mpsc::Sender<Vec<Effect>>,
     stopping: &AtomicBool,
@@ -212,7 +220,7 @@ fn write_all(
             group.push(next);
         }
         // A full disk is mended by someone; until then nothing that waits here is lost, acknowledged or acted on.
-        while let Err(error) = commit(connection, &group) {
+        while let Err(error) = commit(connection, files, &group) {
             if stopping.load(Ordering::Relaxed) {
                 // Nothing of it was acknowledged: agents send it again to the next hub.
                 tracing::error!("the record cannot be written, given up: {error:#}");
@@ -258,7 +266,7 @@ fn count(job: &Job) -> usize {
     }
 }
 
-fn commit(connection: &mut Connection, group: &[Job]) -> anyhow::Result<()> {
+fn commit(connection: &mut Connection, files: &mut Files, group: &[Job]) -> anyhow::Result<()> {
     if group.iter().all(|job| count(job) == 0) {
         return Ok(());
     }
@@ -268,7 +276,7 @@ fn commit(connection: &mut Connection, group: &[Job]) -> anyhow::Result<()> {
         for written in records {
             match written {
                 Written::Event(published) => write::event(&transaction, &published.event)?,
-                Written::Record(record) => write::record(&transaction, record)?,
+                Written::Record(record) => write::record(&transaction, files, record)?,
             }
         }
     }

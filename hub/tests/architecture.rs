@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 const CORES: &[&str] = &[
+    "hub/src/artifact",
     "hub/src/dialect",
     "hub/src/event",
     "hub/src/external",

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::RunRow;
+use super::artifact::{self, Files};
 use crate::event::{DeviceEvent, DeviceSample, Event, EventKind};
 use crate::model::Record;
 
@@ -21,7 +22,7 @@ pub(super) fn event(connection: &Connection, event: &Event) -> anyhow::Result<()
     Ok(())
 }
 
-pub(super) fn record(connection: &Connection, record: &Record) -> anyhow::Result<()> {
+pub(super) fn record(connection: &Connection, files: &mut Files, record: &Record) -> anyhow::Result<()> {
     match record {
         Record::RunCreated { header, procedure } => {
             let procedure = procedure.as_deref().map(serde_json::to_string).transpose()?;
@@ -61,6 +62,7 @@ pub(super) fn record(connection: &Connection, record: &Record) -> anyhow::Result
             connection.prepare_cached("DELETE FROM devices WHERE device = ?1")?.execute(params![device.as_str()])?;
         }
         Record::Reported { run, ids } => super::reported::write(connection, *run, ids)?,
+        Record::Artifact(file) => artifact::keep(connection, files, file)?,
         Record::NextNumber(next) => {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_number', ?1)")?

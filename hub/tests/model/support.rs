@@ -86,6 +86,7 @@ impl World {
             agents: self.model.agents().cloned().collect(),
             devices: self.model.devices().map(|(card, device)| (device.agent, card.clone())).collect(),
             runs: vec![replayed],
+            ..Restored::default()
         };
         self.now = Timestamp(self.now.0 + away_millis * 1000);
         let mut next = 1_000_000;

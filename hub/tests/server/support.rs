@@ -21,7 +21,7 @@ pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
 
 pub(crate) struct Hub {
     pub(crate) server: Server,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 pub(crate) struct Answer {
@@ -40,11 +40,24 @@ impl Hub {
     }
 
     async fn with_broker(broker: BrokerChoice) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), broker).await
+    }
+
+    async fn within(directory: tempfile::TempDir, broker: BrokerChoice) -> Self {
         let data = directory.path().join("data");
         let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), broker, data, log: "info".to_owned() };
         let server = Server::start(&settings).await.unwrap();
-        Self { server, _directory: directory }
+        Self { server, directory }
+    }
+
+    /// Stops, and starts again on what it kept.
+    pub(crate) async fn restart(self) -> Self {
+        self.server.stop().await;
+        Self::within(self.directory, BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap())).await
+    }
+
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
     }
 
     pub(crate) async fn request(&self, method: &str, path: &str, body: &str) -> Answer {
