@@ -172,6 +172,10 @@ pub enum RunEventBody {
         devices: Vec<BoundDevice>,
         fence: u64,
     },
+    /// A sweep begins one of its points: its steps are done anew.
+    Point(PointEvent),
+    /// A run of its own was started for this one.
+    Child(ChildEvent),
     Progress(Progress),
     Log(RunLog),
     Metric(Metric),
@@ -216,6 +220,8 @@ impl RunEventBody {
             Self::CancelRequested { .. } => "cancel_requested",
             Self::Status { .. } => "status",
             Self::Bound { .. } => "bound",
+            Self::Point(_) => "point",
+            Self::Child(_) => "child",
             Self::Progress(_) => "progress",
             Self::Log(_) => "log",
             Self::Metric(_) => "metric",
@@ -238,6 +244,59 @@ pub struct BoundDevice {
     pub role: String,
     pub device: DeviceId,
     pub agent: AgentId,
+    #[serde(default, skip_serializing_if = "Hold::is_for_the_run")]
+    pub hold: Hold,
+}
+
+/// For how long a run keeps a device to itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    #[default]
+    Run,
+    /// While a step acts on it: other runs act on it between the steps.
+    Step,
+    /// Never: a host carries out programs of many runs at once.
+    Never,
+}
+
+impl Hold {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+    fn is_for_the_run(&self) -> bool {
+        *self == Self::Run
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PointEvent {
+    /// From 1.
+    pub point: u32,
+    pub total: u32,
+    /// Value of each axis.
+    #[serde(with = "rigwire_shared::value::fields")]
+    pub values: Fields,
+}
+
+/// Which part of its parent a run is carried out for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildEvent {
+    /// `None` for an iteration that somebody outside carries out.
+    pub run: Option<RunId>,
+    pub number: Option<u64>,
+    pub purpose: Purpose,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// One of a suite's tests, for the so many'th time, from 1.
+    Test { test: String, attempt: u32 },
+    /// One iteration of a study, from 1.
+    Iteration {
+        iteration: u64,
+        #[serde(with = "rigwire_shared::value::fields")]
+        parameters: Fields,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -307,7 +366,11 @@ pub struct StepEvent {
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum StepChange {
     /// Sent to the agent. Durable before the agent hears of it.
-    Dispatched,
+    Dispatched {
+        /// Fencing number under which this attempt alone holds its device, where the run shares it with others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fence: Option<u64>,
+    },
     Running,
     Progress {
         percent: f64,
@@ -395,6 +458,24 @@ pub struct TestEvent {
     pub score: Option<f64>,
     pub duration_s: Option<f64>,
     pub message: Option<String>,
+    pub error: Option<String>,
+    /// It passed at one time and failed at another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky: bool,
+    /// How the attempt went that this event tells the end of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<TestAttempt>,
+}
+
+/// One attempt at a test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestAttempt {
+    /// From 1.
+    pub attempt: u32,
+    pub run: Option<RunId>,
+    pub passed: bool,
+    pub score: Option<f64>,
+    pub duration_s: f64,
     pub error: Option<String>,
 }
 

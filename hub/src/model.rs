@@ -12,7 +12,7 @@ use rigwire_shared::value::Fields;
 use uuid::Uuid;
 
 use crate::dialect::{Interest, RunReference, View};
-use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, RunHeader, RunSnapshot};
+use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, Hold, RunHeader, RunSnapshot};
 use crate::fanout::Published;
 use crate::fleet::{Agent, Fleet};
 use crate::preview::Previews;
@@ -24,6 +24,7 @@ mod artifacts;
 mod external;
 mod programs;
 mod runs;
+mod turns;
 
 pub use external::{Receipt, ReportError};
 pub use runs::{CancelError, PauseError};
@@ -102,6 +103,11 @@ pub struct Model {
     /// Commands to stop an attempt that are not answered.
     stops: HashMap<CommandId, AttemptId>,
     finished: VecDeque<RunId>,
+    turns: turns::Turns,
+    /// Devices that became free, and runs that have something to do: looked at one after the other, never from within.
+    freed: VecDeque<DeviceId>,
+    due: VecDeque<RunId>,
+    draining: bool,
     /// Devices are being given out; whether they must be once more.
     assigning: bool,
     assign_again: bool,
@@ -126,6 +132,10 @@ impl Model {
             wakes: HashMap::new(),
             stops: HashMap::new(),
             finished: VecDeque::new(),
+            turns: turns::Turns::default(),
+            freed: VecDeque::new(),
+            due: VecDeque::new(),
+            draining: false,
             assigning: false,
             assign_again: false,
             previews: Previews::default(),
@@ -143,7 +153,9 @@ impl Model {
             for (index, attempt) in run.outstanding() {
                 model.attempts.insert(attempt, (id, index));
             }
-            for bound in run.bound() {
+            let shared = run.outstanding().filter_map(|(index, _)| run.device_of(index));
+            let shared = shared.filter(|bound| bound.hold == Hold::Step);
+            for bound in run.bound().iter().filter(|bound| bound.hold == Hold::Run).chain(shared) {
                 if let Some(device) = model.fleet.device_mut(&bound.device) {
                     device.held_by = Some(id);
                 }
@@ -168,6 +180,9 @@ impl Model {
 
     /// When `tick` should be called at the latest.
     pub fn next_wake(&self) -> Option<Timestamp> {
+        if !self.due.is_empty() || !self.freed.is_empty() {
+            return Some(Timestamp(0));
+        }
         self.wakes.values().min().copied()
     }
 
@@ -176,6 +191,7 @@ impl Model {
         for run in due {
             self.advance(run, now);
         }
+        self.drain(now);
     }
 
     /// The clock was set by so much: deadlines stay as far away as they were.

@@ -60,6 +60,26 @@ pub struct Role {
     pub tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_sdk: Option<u32>,
+    #[serde(default, skip_serializing_if = "HoldFor::is_run")]
+    pub hold: HoldFor,
+}
+
+/// For how long a run keeps a role's device to itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldFor {
+    /// From its first step to its last.
+    #[default]
+    Run,
+    /// While a step acts on it. Steps of other runs come in between.
+    Step,
+}
+
+impl HoldFor {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+    fn is_run(&self) -> bool {
+        *self == Self::Run
+    }
 }
 
 impl fmt::Display for Role {
@@ -246,8 +266,10 @@ impl Procedure {
         if mistakes.is_empty() { Ok(self) } else { Err(Invalid { source: source.to_owned(), mistakes }) }
     }
 
-    /// Fills in what may be left out: names of `finally` steps, and the step before as what a step needs.
+    /// Fills in what may be left out: names of `finally` steps, the step before as what a step needs, and a host for
+    /// programs.
     fn complete(&mut self) {
+        self.find_hosts();
         for (index, step) in self.finally.iter_mut().enumerate() {
             if step.id.is_none() {
                 step.id = StepId::new(&format!("finally-{}", index + 1)).ok();
@@ -259,6 +281,22 @@ impl Procedure {
                 step.needs = Some(before.iter().cloned().collect());
             }
             before.clone_from(&step.id);
+        }
+    }
+
+    /// A program that names no role runs on any host that offers it.
+    fn find_hosts(&mut self) {
+        for step in self.steps.iter_mut().chain(&mut self.finally) {
+            if step.module != "process.run" || step.on.is_some() {
+                continue;
+            }
+            let program = step.fields().iter().find(|(name, _)| name == "program").and_then(|(_, value)| value.as_str());
+            // A name that only the run knows cannot choose a host: the missing role is reported.
+            let Some(program) = program.filter(|program| !program.contains("{{")) else { continue };
+            let host = Role { kind: Some(DeviceKind::Host), tags: vec![program.to_owned()], ..Role::default() };
+            let name = format!("host of {program}");
+            self.roles.insert(name.clone(), host);
+            step.on = Some(name);
         }
     }
 

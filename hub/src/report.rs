@@ -144,6 +144,8 @@ impl Step {
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub number: u32,
+    /// Point of a sweep that it belongs to, from 1; 0 outside of one.
+    pub point: u32,
     pub began: Timestamp,
     pub ended: Option<Timestamp>,
     pub state: StepState,

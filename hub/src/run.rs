@@ -84,6 +84,10 @@ struct StepRun {
     /// Times that the attempt was sent and not refused, and the agent's epoch it was last sent to. Not in the record.
     sends: u32,
     sent_to: Option<Epoch>,
+    /// Fencing number of this attempt alone, on a device that the run shares.
+    fence: Option<Fence>,
+    /// Waits for a device that another run's step is on. Not in the record: after a restart it asks again.
+    queued: bool,
 }
 
 impl Run {
@@ -151,12 +155,9 @@ impl Run {
         &self.artifacts
     }
 
-    pub fn fence(&self) -> Fence {
-        Fence(self.fence)
-    }
-
-    pub fn holds(&self, device: &DeviceId) -> bool {
-        self.finished.is_none() && self.bound().iter().any(|bound| bound.device == *device)
+    /// Under which a step acts on its device.
+    pub fn fence_of(&self, index: usize) -> Fence {
+        self.steps.get(index).and_then(|step| step.fence).unwrap_or(Fence(self.fence))
     }
 
     /// The number that a test of this run has.
@@ -212,6 +213,8 @@ impl Run {
             }
             RunEventBody::Created
             | RunEventBody::Verdict(_)
+            | RunEventBody::Point(_)
+            | RunEventBody::Child(_)
             | RunEventBody::DeviceLost { .. }
             | RunEventBody::Iteration(_)
             | RunEventBody::Tool { .. }
@@ -235,7 +238,9 @@ impl Run {
         let fatal = self.plan_of(index).is_some_and(|step| !step.continue_on_failure);
         let Some(step) = self.steps.get_mut(index) else { return };
         match &event.change {
-            StepChange::Dispatched => {
+            StepChange::Dispatched { fence } => {
+                step.fence = fence.map(Fence);
+                step.queued = false;
                 step.state = StepState::Running;
                 step.attempt = event.attempt;
                 step.attempt_id = event.attempt_id;
@@ -404,6 +409,8 @@ impl StepRun {
             cancel_sent: None,
             sends: 0,
             sent_to: None,
+            fence: None,
+            queued: false,
         }
     }
 

@@ -38,6 +38,8 @@ impl Event {
                 | RunEventBody::CancelRequested { .. }
                 | RunEventBody::Status { .. }
                 | RunEventBody::Bound { .. }
+                | RunEventBody::Point(_)
+                | RunEventBody::Child(_)
                 | RunEventBody::Step(_)
                 | RunEventBody::Verdict(_)
                 | RunEventBody::DeviceLost { .. }

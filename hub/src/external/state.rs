@@ -268,6 +268,8 @@ impl State {
             duration_s: report.duration_s.or(since.filter(|_| !running)),
             message: report.message.clone(),
             error: report.error.clone(),
+            flaky: false,
+            attempt: None,
         })
     }
 
@@ -302,7 +304,7 @@ impl StepSoFar {
         self.attempt = event.attempt;
         self.module.clone_from(&event.module);
         match &event.change {
-            StepChange::Dispatched | StepChange::Running => {
+            StepChange::Dispatched { .. } | StepChange::Running => {
                 self.state = StepState::Running;
                 self.percent = 0.0;
                 self.began = Some(at);

@@ -87,6 +87,8 @@ impl Model {
             duration_s: told.duration_s.filter(|duration| duration.is_finite()),
             error: told.message.clone().filter(|_| failed),
             message: told.message,
+            flaky: false,
+            attempt: None,
         }))
     }
 }

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rigwire_shared::agent::DeviceKind;
 use rigwire_shared::command::{Command, CommandBody, StartStep};
 use rigwire_shared::ids::{AgentId, AttemptId, CommandId, DeviceId, RunId};
 use rigwire_shared::time::Timestamp;
 
 use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
 use crate::event::{
-    BoundDevice, EventKind, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
+    BoundDevice, EventKind, Hold, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
 };
 use crate::fleet::Device;
-use crate::procedure::Role;
+use crate::procedure::{HoldFor, Role};
 use crate::run::{Action, GRACE, Next, Run};
 
 /// Why a run could not be cancelled.
@@ -29,6 +30,10 @@ pub enum PauseError {
     Unknown,
     Not { status: RunStatus, cancelling: bool },
 }
+
+/// Runs and devices looked at, and steps of one run's plan, before other messages have their turn.
+const DRAIN_MAX: usize = 1000;
+const ADVANCE_MAX: usize = 1000;
 
 impl Model {
     pub fn start_run(&mut self, request: StartRun, now: Timestamp) -> RunId {
@@ -114,9 +119,11 @@ impl Model {
             matches!(event.body, RunEventBody::Created | RunEventBody::Status { .. } | RunEventBody::Finished(_));
         let ended = matches!(event.body, RunEventBody::Finished(_));
         if let RunEventBody::Step(StepEvent { attempt_id: Some(attempt), change, .. }) = &event.body
-            && !matches!(change, StepChange::Dispatched | StepChange::Running | StepChange::Progress { .. })
+            && !matches!(change, StepChange::Dispatched { .. } | StepChange::Running | StepChange::Progress { .. })
         {
-            self.attempts.remove(attempt);
+            if let Some((run, index)) = self.attempts.remove(attempt) {
+                self.ends_turn(run, index);
+            }
         }
         self.publish(at, EventKind::Run(event));
         if changes_row && let Some(run) = self.runs.get(&id) {
@@ -148,9 +155,33 @@ impl Model {
         }
     }
 
-    /// Carries out the run's plan until it has to wait.
+    /// Carries out the run's plan, once all that is under way has been.
     pub(super) fn advance(&mut self, id: RunId, now: Timestamp) {
-        loop {
+        self.due.push_back(id);
+        self.drain(now);
+    }
+
+    /// One run's end gives devices to others and its parent something to do, whose end does the same: one after the
+    /// other, not one within the other. What is left after so much is done after the next message.
+    pub(super) fn drain(&mut self, now: Timestamp) {
+        if self.draining {
+            return;
+        }
+        self.draining = true;
+        for _ in 0..DRAIN_MAX {
+            if let Some(device) = self.freed.pop_front() {
+                self.pass_on(&device, now);
+            } else if let Some(run) = self.due.pop_front() {
+                self.advance_now(run, now);
+            } else {
+                break;
+            }
+        }
+        self.draining = false;
+    }
+
+    pub(super) fn advance_now(&mut self, id: RunId, now: Timestamp) {
+        for _ in 0..ADVANCE_MAX {
             let Some(run) = self.runs.get(&id) else { return };
             match run.next(now) {
                 Next::Do(actions) => {
@@ -163,14 +194,15 @@ impl Model {
                         Some(at) => self.wakes.insert(id, at),
                         None => self.wakes.remove(&id),
                     };
-                    break;
+                    let ended = self.runs.get(&id).is_some_and(|run| run.finished().is_some());
+                    if ended {
+                        self.assign_devices(now);
+                    }
+                    return;
                 }
             }
         }
-        let ended = self.runs.get(&id).is_some_and(|run| run.finished().is_some());
-        if ended {
-            self.assign_devices(now);
-        }
+        self.due.push_back(id);
     }
 
     fn carry_out(&mut self, id: RunId, action: Action, now: Timestamp) {
@@ -183,10 +215,15 @@ impl Model {
                 }
             }
             Action::Dispatch { index, .. } => {
+                let Some(bound) = self.runs.get(&id).and_then(|run| run.device_of(index)).cloned() else { return };
+                if !self.takes_turn(id, index, &bound, now) {
+                    return;
+                }
+                let fence = (bound.hold == Hold::Step).then(|| self.fence().0);
                 let attempt = AttemptId(self.uuid());
                 let Some(run) = self.runs.get(&id) else { return };
                 let number = run.next_attempt(index);
-                let Some(event) = run.step_event(index, StepChange::Dispatched) else { return };
+                let Some(event) = run.step_event(index, StepChange::Dispatched { fence }) else { return };
                 let event = StepEvent { attempt_id: Some(attempt), attempt: number, ..event };
                 self.attempts.insert(attempt, (id, index));
                 self.emit(id, RunEventBody::Step(event), now);
@@ -220,7 +257,7 @@ impl Model {
             step: card.id.clone(),
             attempt,
             device: Some(bound.device.clone()),
-            fence: Some(run.fence()),
+            fence: Some(run.fence_of(index)),
             module: card.module.clone(),
             with,
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
@@ -286,7 +323,7 @@ impl Model {
             Ok(devices) => {
                 self.queue.retain(|queued| *queued != id);
                 self.waiting.remove(&id);
-                for bound in &devices {
+                for bound in devices.iter().filter(|bound| bound.hold == Hold::Run) {
                     if let Some(device) = self.fleet.device_mut(&bound.device) {
                         device.held_by = Some(id);
                     }
@@ -315,10 +352,14 @@ impl Model {
         roles.sort_by_key(|(_, _, candidates)| candidates.len());
         let free: Vec<Vec<&Device>> = roles
             .iter()
-            .map(|(_, _, candidates)| {
-                candidates.iter().copied().filter(|device| device.held_by.is_none() && device.card.state.is_present())
+            .map(|(_, role, candidates)| {
+                let usable = |device: &&Device| {
+                    device.card.state.is_present() && (device.held_by.is_none() || hold_of(role, device) != Hold::Run)
+                };
+                let mut free: Vec<&Device> = candidates.iter().copied().filter(usable).collect();
+                free.sort_by_key(|device| device.held_by.is_some());
+                free
             })
-            .map(Iterator::collect)
             .collect();
         let mut cast = BTreeMap::new();
         for (index, (name, role, candidates)) in roles.iter().enumerate() {
@@ -327,12 +368,13 @@ impl Model {
             }
         }
         let bound = |(device, index): (&DeviceId, usize)| {
-            let (name, _, candidates) = roles.get(index)?;
+            let (name, role, candidates) = roles.get(index)?;
             let device = candidates.iter().find(|candidate| candidate.card.device == *device)?;
             Some(BoundDevice {
                 role: (*name).to_owned(),
                 device: device.card.device.clone(),
                 agent: device.agent.clone(),
+                hold: hold_of(role, device),
             })
         };
         let mut devices: Vec<BoundDevice> = cast.into_iter().filter_map(bound).collect();
@@ -351,6 +393,7 @@ impl Model {
                 && device.held_by == Some(id)
             {
                 device.held_by = None;
+                self.freed.push_back(device.card.device.clone());
                 let kind = EventKind::Device(crate::event::DeviceEvent::State(device.snapshot()));
                 self.publish(at, kind);
             }
@@ -358,6 +401,7 @@ impl Model {
         self.attempts.retain(|_, (run, _)| *run != id);
         self.stops.retain(|_, attempt| self.attempts.contains_key(attempt));
         self.wakes.remove(&id);
+        self.turns.forget(id);
         self.waiting.remove(&id);
         self.queue.retain(|queued| *queued != id);
         self.finished.push_back(id);
@@ -392,6 +436,14 @@ fn cast_role<'a>(
         }
         available
     })
+}
+
+fn hold_of(role: &Role, device: &Device) -> Hold {
+    match role.hold {
+        HoldFor::Run | HoldFor::Step if device.card.kind == DeviceKind::Host => Hold::Never,
+        HoldFor::Run => Hold::Run,
+        HoldFor::Step => Hold::Step,
+    }
 }
 
 fn why_waiting(name: &str, role: &Role, candidates: &[&Device]) -> String {

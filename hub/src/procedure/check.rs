@@ -6,7 +6,7 @@ use std::time::Duration;
 use rigwire_shared::ids::StepId;
 use rigwire_shared::value::Value;
 
-use super::{Parameter, ParameterKind, Procedure, Role, Step};
+use super::{HoldFor, Parameter, ParameterKind, Procedure, Role, Step};
 use crate::module::{self, Where};
 use crate::template;
 
@@ -36,7 +36,7 @@ pub(super) fn mistakes(procedure: &Procedure) -> Found {
     }
     let mut named = BTreeMap::new();
     for (name, role) in &procedure.roles {
-        if *role == Role::default() {
+        if (Role { hold: HoldFor::Run, ..role.clone() }) == Role::default() {
             let message = "says nothing, expected device, class, kind, tags or min_sdk".to_owned();
             found.push((format!("roles.{name}"), message));
         }

@@ -48,6 +48,8 @@ pub struct Builder {
     log: VecDeque<LogLine>,
     log_left_out: u64,
     cancelled_because: Option<String>,
+    /// Point of a sweep that is being done, from 1; 0 outside of one.
+    point: u32,
     completeness: Completeness,
 }
 
@@ -69,6 +71,7 @@ impl Builder {
             log: VecDeque::new(),
             log_left_out: 0,
             cancelled_because: None,
+            point: 0,
             completeness: Completeness::default(),
             run,
         };
@@ -94,6 +97,7 @@ impl Builder {
                 self.cancelled_because.get_or_insert(cause);
             }
             RunEventBody::Bound { devices, .. } => self.bound = devices,
+            RunEventBody::Point(point) => self.point = point.point,
             RunEventBody::Log(log) => {
                 if self.log.len() == LOG_TAIL {
                     self.log.pop_front();
@@ -112,6 +116,7 @@ impl Builder {
             RunEventBody::Created
             | RunEventBody::Status { .. }
             | RunEventBody::Progress(_)
+            | RunEventBody::Child(_)
             | RunEventBody::DeviceLost { .. }
             | RunEventBody::Tool { .. }
             | RunEventBody::Custom(_)
@@ -214,6 +219,7 @@ impl Builder {
 
     fn step(&mut self, event: StepEvent, at: Timestamp) {
         let Some(index) = self.step_at(&event.step, &event.module) else { return };
+        let point = self.point;
         let Some(step) = self.steps.get_mut(index) else { return };
         if let Some(device) = &event.device {
             step.device = Some(device.as_str().to_owned());
@@ -223,9 +229,9 @@ impl Builder {
             step.error = Some(cause);
             return;
         }
-        let Some(attempt) = attempt_of(&mut step.attempts, event.attempt, at) else { return };
+        let Some(attempt) = attempt_of(&mut step.attempts, point, event.attempt, at) else { return };
         let (state, duration_s) = match event.change {
-            StepChange::Dispatched => {
+            StepChange::Dispatched { .. } => {
                 attempt.state = StepState::Running;
                 (StepState::Running, None)
             }
@@ -265,9 +271,10 @@ impl Builder {
     }
 
     fn verdict(&mut self, verdict: Verdict, at: Timestamp) {
+        let point = self.point;
         let Some(step) = self.step_at(&verdict.step, "").and_then(|index| self.steps.get_mut(index)) else { return };
-        let number = step.attempts.last().map_or(1, |last| last.number);
-        if let Some(attempt) = attempt_of(&mut step.attempts, number, at) {
+        let number = step.attempts.last().filter(|last| last.point == point).map_or(1, |last| last.number);
+        if let Some(attempt) = attempt_of(&mut step.attempts, point, number, at) {
             attempt.verdicts.push(Judged { verdict, unit: Unit::None });
         }
     }
@@ -306,13 +313,14 @@ impl Builder {
 }
 
 /// The attempt of that number, begun now if it is new. The first of too many are forgotten.
-fn attempt_of(attempts: &mut Vec<Attempt>, number: u32, at: Timestamp) -> Option<&mut Attempt> {
-    if attempts.last().is_none_or(|last| last.number != number) {
+fn attempt_of(attempts: &mut Vec<Attempt>, point: u32, number: u32, at: Timestamp) -> Option<&mut Attempt> {
+    if attempts.last().is_none_or(|last| last.number != number || last.point != point) {
         if attempts.len() >= ATTEMPTS_MAX {
             attempts.remove(0);
         }
         attempts.push(Attempt {
             number,
+            point,
             began: at,
             ended: None,
             state: StepState::Running,

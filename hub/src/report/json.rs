@@ -50,6 +50,8 @@ struct StepMessage<'a> {
 #[derive(Serialize)]
 struct AttemptMessage<'a> {
     number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    point: Option<u32>,
     status: &'static str,
     began_at: String,
     ended_at: Option<String>,
@@ -223,6 +225,7 @@ fn step_message<'a>(report: &'a Report, step: &'a Step) -> StepMessage<'a> {
 fn attempt_message(attempt: &Attempt) -> AttemptMessage<'_> {
     AttemptMessage {
         number: attempt.number,
+        point: Some(attempt.point).filter(|point| *point > 0),
         status: attempt.state.as_str(),
         began_at: rfc3339(attempt.began),
         ended_at: attempt.ended.map(rfc3339),

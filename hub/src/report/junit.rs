@@ -83,7 +83,8 @@ fn step_case(report: &Report, step: &Step) -> Case {
         list.push(("device".to_owned(), device.clone()));
     }
     for attempt in &step.attempts {
-        list.push((format!("attempt.{}", attempt.number), attempt_in_words(attempt)));
+        let point = if attempt.point > 0 { format!("point.{}.", attempt.point) } else { String::new() };
+        list.push((format!("{point}attempt.{}", attempt.number), attempt_in_words(attempt)));
     }
     for judged in step.verdicts() {
         let verdict = words::verdict(judged);

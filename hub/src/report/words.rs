@@ -204,7 +204,8 @@ pub(super) fn limits_met(report: &Report) -> String {
 /// Earlier attempts of a step, one line each.
 pub(super) fn attempt(attempt: &Attempt) -> String {
     let state = if attempt.will_retry { "failed, tried again" } else { attempt.state.as_str() };
-    let mut text = format!("attempt {}: {state}", attempt.number);
+    let point = if attempt.point > 0 { format!("point {}, ", attempt.point) } else { String::new() };
+    let mut text = format!("{point}attempt {}: {state}", attempt.number);
     if let Some(duration_s) = attempt.duration_s {
         text.push_str(&format!(" after {}", duration(duration_s)));
     }

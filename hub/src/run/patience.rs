@@ -8,7 +8,7 @@ use rigwire_shared::time::Timestamp;
 
 use super::Run;
 use super::plan::after;
-use crate::event::{StepChange, StepEvent};
+use crate::event::{StepChange, StepEvent, StepState};
 
 impl Run {
     /// Whether a step is to end because the run was cancelled. `finally` steps go on.
@@ -27,6 +27,20 @@ impl Run {
             step.sends = step.sends.saturating_add(1);
             step.sent_to = Some(epoch);
         }
+    }
+
+    /// The step waits for its turn on a device that other runs use, too.
+    pub fn note_queued(&mut self, index: usize) {
+        if let Some(step) = self.steps.get_mut(index) {
+            step.queued = true;
+        }
+    }
+
+    /// Its turn has come. False when it no longer wants it.
+    pub fn note_turn(&mut self, index: usize) -> bool {
+        self.steps
+            .get_mut(index)
+            .is_some_and(|step| std::mem::take(&mut step.queued) && step.state == StepState::Pending)
     }
 
     /// Whether the attempt went to this start of its agent, which has it or will have it.
@@ -50,7 +64,7 @@ impl Run {
         match &event.change {
             StepChange::Running => step.waiting_since = Some(now),
             StepChange::Failed { will_retry: true, .. } => step.retry_at = Some(after(now, backoff)),
-            StepChange::Dispatched
+            StepChange::Dispatched { .. }
             | StepChange::Progress { .. }
             | StepChange::Completed { .. }
             | StepChange::Failed { .. }

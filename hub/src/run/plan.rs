@@ -8,7 +8,7 @@ use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
 
 use super::Run;
-use crate::event::{RunEventBody, RunLog, RunStatus, SafeState, StepChange, StepEvent, StepState};
+use crate::event::{Hold, RunEventBody, RunLog, RunStatus, SafeState, StepChange, StepEvent, StepState};
 use crate::module::{self, Where};
 use crate::procedure::{DEFAULT_TIMEOUT, Step};
 use crate::template;
@@ -145,6 +145,9 @@ impl Run {
         {
             return Next::WaitUntil(Some(retry_at));
         }
+        if step.queued {
+            return Next::WaitUntil(None);
+        }
         match self.condition(plan) {
             Ok(None) => {}
             Ok(Some(cause)) => return self.emit(index, StepChange::Skipped { cause }),
@@ -169,7 +172,8 @@ impl Run {
 
     /// Whether another step of this run is on the same device.
     fn device_is_used(&self, index: usize) -> bool {
-        let device = self.device_of(index).map(|bound| &bound.device);
+        let Some(bound) = self.device_of(index).filter(|bound| bound.hold != Hold::Never) else { return false };
+        let device = Some(&bound.device);
         self.outstanding()
             .any(|(other, _)| other != index && self.device_of(other).map(|bound| &bound.device) == device)
     }

@@ -233,7 +233,7 @@ fn body(run: &RunHeader, line: &str) -> Option<RunEventBody> {
 fn step(run: &RunHeader, id: &str, change: &[&str]) -> Option<RunEventBody> {
     let mut attempt = 1;
     let change = match *change {
-        ["dispatched"] => StepChange::Dispatched,
+        ["dispatched"] => StepChange::Dispatched { fence: None },
         ["running"] => StepChange::Running,
         ["running", "again"] => {
             attempt = 2;

@@ -128,7 +128,7 @@ proptest! {
         prop_assert!(matches!(world.told.last().unwrap().1, RunEventBody::Finished(_)));
 
         // No step before its needs, each attempt sent under one id only, every finally tried.
-        let began = |step: &str| world.told.iter().position(|(_, body, _)| is_change(body, step, |change| matches!(change, StepChange::Dispatched | StepChange::Running)));
+        let began = |step: &str| world.told.iter().position(|(_, body, _)| is_change(body, step, |change| matches!(change, StepChange::Dispatched { .. } | StepChange::Running)));
         let ended = |step: &str| world.told.iter().position(|(_, body, _)| is_change(body, step, |change| matches!(change, StepChange::Completed { .. } | StepChange::Failed { will_retry: false, .. })));
         if let Some(began) = began("c") {
             for need in ["a", "b"] {

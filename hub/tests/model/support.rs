@@ -232,7 +232,7 @@ fn line(body: &RunEventBody) -> Option<String> {
     Some(match body {
         RunEventBody::Step(event) => {
             let change = match &event.change {
-                StepChange::Dispatched => "dispatched".to_owned(),
+                StepChange::Dispatched { .. } => "dispatched".to_owned(),
                 StepChange::Running => "running".to_owned(),
                 StepChange::Progress { percent, .. } => format!("at {percent} %"),
                 StepChange::Completed { .. } => "completed".to_owned(),

@@ -90,6 +90,8 @@ impl<'a> Words<'a> {
             RunEventBody::Wells { wells } => self.stream("wells", Value::Map(wells.clone())),
             RunEventBody::Finished(finished) => self.end(finished),
             RunEventBody::Bound { .. }
+            | RunEventBody::Point(_)
+            | RunEventBody::Child(_)
             | RunEventBody::Verdict(_)
             | RunEventBody::Test(_)
             | RunEventBody::Artifact { .. } => {}
@@ -152,7 +154,7 @@ impl<'a> Words<'a> {
         let node = event.step.as_str();
         let result = |status, result, error| ToolResult { tool_name: &event.module, status, result, error };
         match &event.change {
-            StepChange::Dispatched | StepChange::Progress { .. } => {}
+            StepChange::Dispatched { .. } | StepChange::Progress { .. } => {}
             StepChange::Running => self.node(node, "running"),
             StepChange::Completed { outputs, .. } => {
                 self.node(node, "success");

@@ -66,6 +66,8 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
         | RunEventBody::CancelRequested { .. }
         | RunEventBody::Status { .. }
         | RunEventBody::Bound { .. }
+        | RunEventBody::Point(_)
+        | RunEventBody::Child(_)
         | RunEventBody::Metric(_)
         | RunEventBody::Verdict(_)
         | RunEventBody::Iteration(_)
@@ -126,7 +128,7 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
             }
             messages
         }
-        StepChange::Dispatched
+        StepChange::Dispatched { .. }
         | StepChange::Running
         | StepChange::Progress { .. }
         | StepChange::Cancelled { .. }

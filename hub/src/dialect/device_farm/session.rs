@@ -298,6 +298,8 @@ impl Session {
                 | RunEventBody::CancelRequested { .. }
                 | RunEventBody::Status { .. }
                 | RunEventBody::Bound { .. }
+                | RunEventBody::Point(_)
+                | RunEventBody::Child(_)
                 | RunEventBody::Metric(_)
                 | RunEventBody::Step(_)
                 | RunEventBody::Verdict(_)

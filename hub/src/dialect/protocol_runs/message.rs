@@ -48,6 +48,8 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
         }
         RunEventBody::CancelRequested { .. }
         | RunEventBody::Bound { .. }
+        | RunEventBody::Point(_)
+        | RunEventBody::Child(_)
         | RunEventBody::Verdict(_)
         | RunEventBody::Iteration(_)
         | RunEventBody::Test(_)
@@ -94,7 +96,7 @@ fn trouble(event: &StepEvent) -> Option<(Level, String)> {
             let (level, again) = if *will_retry { (Level::Warning, " and is repeated") } else { (Level::Error, "") };
             Some((level, format!("attempt {} of step {} failed{again}: {error}", event.attempt, event.step)))
         }
-        StepChange::Dispatched
+        StepChange::Dispatched { .. }
         | StepChange::Running
         | StepChange::Progress { .. }
         | StepChange::Completed { .. }

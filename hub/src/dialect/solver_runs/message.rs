@@ -60,6 +60,8 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
         | RunEventBody::CancelRequested { .. }
         | RunEventBody::Status { .. }
         | RunEventBody::Bound { .. }
+        | RunEventBody::Point(_)
+        | RunEventBody::Child(_)
         | RunEventBody::Log(_)
         | RunEventBody::Step(_)
         | RunEventBody::Verdict(_)

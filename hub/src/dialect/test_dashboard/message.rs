@@ -66,6 +66,8 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
         }
         RunEventBody::CancelRequested { .. }
         | RunEventBody::Bound { .. }
+        | RunEventBody::Point(_)
+        | RunEventBody::Child(_)
         | RunEventBody::Metric(_)
         | RunEventBody::Verdict(_)
         | RunEventBody::Wells { .. }
@@ -86,7 +88,7 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
     };
     let mut messages = Vec::new();
     match &step.change {
-        StepChange::Dispatched => {}
+        StepChange::Dispatched { .. } => {}
         StepChange::Running => messages.push(tool_call("started", None, None)),
         StepChange::Progress { .. } => {}
         StepChange::Completed { duration_s, outputs, .. } => {
@@ -113,7 +115,7 @@ fn step_as_test(run: &RunHeader, card: &StepCard, step: &StepEvent, at: Timestam
         test_completed(run, test, &Ending { success: score == Some(PASSED), score, duration_s, error }, at)
     };
     match &step.change {
-        StepChange::Dispatched => Vec::new(),
+        StepChange::Dispatched { .. } => Vec::new(),
         StepChange::Running => {
             let changes = vec![named("status", text("running"))];
             vec![delta("test_execution", card.number, changes, at), running(0.0, None)]

@@ -1,0 +1,101 @@
+//! Devices that runs share: one holds them while its step acts on them, then whoever waited longest. Within the model.
+
+use std::collections::{HashMap, VecDeque};
+
+use rigwire_shared::ids::{DeviceId, RunId};
+use rigwire_shared::time::Timestamp;
+
+use super::Model;
+use crate::event::{BoundDevice, Hold};
+
+/// Steps that wait for a device, first come first served. Not in the record: after a restart each asks again.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    waiting: HashMap<DeviceId, VecDeque<Turn>>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    run: RunId,
+    step: usize,
+    since: Timestamp,
+}
+
+impl Turns {
+    fn wait(&mut self, device: &DeviceId, turn: Turn) {
+        self.waiting.entry(device.clone()).or_default().push_back(turn);
+    }
+
+    fn next(&mut self, device: &DeviceId) -> Option<Turn> {
+        let waiting = self.waiting.get_mut(device)?;
+        let turn = waiting.pop_front();
+        if waiting.is_empty() {
+            self.waiting.remove(device);
+        }
+        turn
+    }
+
+    fn longest_wait(&self, device: &DeviceId) -> Option<Timestamp> {
+        self.waiting.get(device)?.front().map(|turn| turn.since)
+    }
+
+    pub(super) fn forget(&mut self, run: RunId) {
+        self.waiting.retain(|_, turns| {
+            turns.retain(|turn| turn.run != run);
+            !turns.is_empty()
+        });
+    }
+}
+
+impl Model {
+    /// Whether a step may act on its device now. If not, it has its turn later.
+    pub(super) fn takes_turn(&mut self, run: RunId, step: usize, bound: &BoundDevice, now: Timestamp) -> bool {
+        if bound.hold != Hold::Step {
+            return true;
+        }
+        // One that was taken off its agent's list is asked all the same: the agent says what is wrong.
+        let Some(device) = self.fleet.device_mut(&bound.device) else { return true };
+        if device.held_by.is_none() {
+            device.held_by = Some(run);
+            return true;
+        }
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.note_queued(step);
+        }
+        self.turns.wait(&bound.device, Turn { run, step, since: now });
+        false
+    }
+
+    /// A step has ended: the device is for the next.
+    pub(super) fn ends_turn(&mut self, run: RunId, step: usize) {
+        let bound = self.runs.get(&run).and_then(|run| run.device_of(step));
+        let Some(device) = bound.filter(|bound| bound.hold == Hold::Step).map(|bound| bound.device.clone()) else {
+            return;
+        };
+        if let Some(known) = self.fleet.device_mut(&device)
+            && known.held_by == Some(run)
+        {
+            known.held_by = None;
+            self.freed.push_back(device);
+        }
+    }
+
+    /// Gives a device that became free to the step or the run that waited longest for it.
+    pub(super) fn pass_on(&mut self, device: &DeviceId, now: Timestamp) {
+        let oldest = self.queue.front().and_then(|run| self.runs.get(run)).map(|run| run.header.created_at);
+        let run_first = match (oldest, self.turns.longest_wait(device)) {
+            (Some(run), Some(step)) => run < step,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if run_first {
+            self.assign_devices(now);
+        }
+        while self.fleet.device(device).is_none_or(|known| known.held_by.is_none()) {
+            let Some(turn) = self.turns.next(device) else { break };
+            if self.runs.get_mut(&turn.run).is_some_and(|run| run.note_turn(turn.step)) {
+                self.advance_now(turn.run, now);
+            }
+        }
+    }
+}
