@@ -290,7 +290,8 @@ impl Procedure {
             if step.module != "process.run" || step.on.is_some() {
                 continue;
             }
-            let program = step.fields().iter().find(|(name, _)| name == "program").and_then(|(_, value)| value.as_str());
+            let program =
+                step.fields().iter().find(|(name, _)| name == "program").and_then(|(_, value)| value.as_str());
             // A name that only the run knows cannot choose a host: the missing role is reported.
             let Some(program) = program.filter(|program| !program.contains("{{")) else { continue };
             let host = Role { kind: Some(DeviceKind::Host), tags: vec![program.to_owned()], ..Role::default() };
