@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use rigwire_shared::ids::{RunId, StepId};
 use rigwire_shared::time::Timestamp;
 
+mod arriving;
 mod name;
 mod range;
 
+pub use arriving::{ARRIVING_MAX, Announced, Arrival, Arriving, Hash, Incoming, Progress, hex};
 pub use name::{check_media_type, check_name, clean_name, is_shown, unique};
 pub use range::{Part, part};
 
@@ -29,19 +31,18 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Why a run that left so much may not leave a file of this size.
-    pub fn refuse(self, left: &Kept, size: u64) -> Option<String> {
-        if size > self.file {
-            return Some(format!("it has {size} bytes, a file may have {}", self.file));
+    /// Why a run that left so many files of so many bytes may not leave one more of this size.
+    pub fn refuse(self, files: usize, bytes: u64, size: u64) -> Option<String> {
+        let Self { file, run } = self;
+        if size > file {
+            return Some(format!("it has {size} bytes, a file may have {file}"));
         }
-        if left.bytes.saturating_add(size) > self.run {
-            let bytes = left.bytes;
+        if bytes.saturating_add(size) > run {
             return Some(format!(
-                "it has {size} bytes, the run's files have {bytes} already and may have {} together",
-                self.run
+                "it has {size} bytes, the run's files have {bytes} already and may have {run} together"
             ));
         }
-        (left.names.len() >= FILES_MAX).then(|| format!("the run has {FILES_MAX} files already, the most there may be"))
+        (files >= FILES_MAX).then(|| format!("the run has {FILES_MAX} files already, the most there may be"))
     }
 }
 
@@ -56,6 +57,14 @@ impl Kept {
     pub fn take(&mut self, name: &str, size: u64) {
         self.names.insert(name.to_owned());
         self.bytes = self.bytes.saturating_add(size);
+    }
+
+    pub fn files(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -101,19 +110,15 @@ mod tests {
     #[test]
     fn what_is_too_much_is_said() {
         let limits = Limits { file: 10, run: 15 };
-        let mut left = Kept::default();
-        assert_eq!(limits.refuse(&left, 10), None);
-        assert_eq!(limits.refuse(&left, 11).as_deref(), Some("it has 11 bytes, a file may have 10"));
-        left.take("a", 6);
-        assert_eq!(limits.refuse(&left, 9), None);
-        assert_eq!(
-            limits.refuse(&left, 10).as_deref(),
-            Some("it has 10 bytes, the run's files have 6 already and may have 15 together")
-        );
-        for number in 0..FILES_MAX {
-            left.take(&number.to_string(), 0);
+        for (files, bytes, size, problem) in [
+            (0, 0, 10, None),
+            (1, 6, 9, None),
+            (0, 0, 11, Some("it has 11 bytes, a file may have 10")),
+            (1, 6, 10, Some("it has 10 bytes, the run's files have 6 already and may have 15 together")),
+            (FILES_MAX, 0, 0, Some("the run has 10000 files already, the most there may be")),
+        ] {
+            assert_eq!(limits.refuse(files, bytes, size).as_deref(), problem, "{files} {bytes} {size}");
         }
-        assert_eq!(limits.refuse(&left, 0).as_deref(), Some("the run has 10000 files already, the most there may be"));
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub enum Record {
     },
     /// A file of a run, kept by its content.
     Artifact(Box<crate::artifact::File>),
+    /// A file of an agent on its way.
+    Arrival(Box<crate::artifact::Arrival>),
     /// Next unused number of runs, steps and tests.
     NextNumber(u64),
 }
@@ -88,6 +90,7 @@ pub struct Restored {
     pub devices: Vec<(AgentId, DeviceCard)>,
     pub runs: Vec<Run>,
     pub artifact_limits: crate::artifact::Limits,
+    pub arriving: Vec<crate::artifact::Incoming>,
 }
 
 pub struct Model {
@@ -116,6 +119,7 @@ pub struct Model {
     next_number: u64,
     reports_refused: u64,
     artifact_limits: crate::artifact::Limits,
+    arriving: crate::artifact::Arriving,
     new_uuid: Box<dyn FnMut() -> Uuid + Send>,
     outputs: Vec<Output>,
 }
@@ -143,6 +147,7 @@ impl Model {
             next_number: restored.next_number.max(1),
             reports_refused: 0,
             artifact_limits: restored.artifact_limits,
+            arriving: crate::artifact::Arriving::restore(restored.arriving),
             new_uuid,
             outputs: Vec::new(),
         };

@@ -54,7 +54,8 @@ impl Server {
         let address = listener.local_addr().context("reading the address listened on")?;
 
         let (effects, effects_waiting) = mpsc::channel(EFFECTS);
-        let (store, writer, restored) = store::open(&settings.data, effects)?;
+        let (store, writer, mut restored) = store::open(&settings.data, effects)?;
+        restored.artifact_limits = settings.artifacts;
         let (broker, broker_stop) = match &settings.broker {
             BrokerChoice::Outside(address) => (address.clone(), None),
             BrokerChoice::Embedded(address) => {

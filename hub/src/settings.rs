@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::artifact::Limits;
 use rigwire_shared::broker::BrokerAddress;
 
 const LISTEN: &str = "127.0.0.1:8000";
@@ -34,6 +35,12 @@ pub struct Options {
     /// Whether clients and agents need a token. Without one the hub listens on loopback only, unless none is said here
     #[arg(long, env = "RIGWIRE_AUTH", value_name = "MODE")]
     pub auth: Option<Auth>,
+    /// Largest file of a run that is kept, in MiB [default: 256]
+    #[arg(long, env = "RIGWIRE_ARTIFACT_FILE_MIB", value_name = "MIB")]
+    pub artifact_file_mib: Option<u32>,
+    /// Files of one run that are kept, in MiB together [default: 1024]
+    #[arg(long, env = "RIGWIRE_ARTIFACT_RUN_MIB", value_name = "MIB")]
+    pub artifact_run_mib: Option<u32>,
     /// Level or filter of the log on standard error [default: info]
     #[arg(long, env = "RIGWIRE_LOG", value_name = "LEVEL")]
     pub log: Option<String>,
@@ -53,6 +60,8 @@ struct File {
     mqtt: Option<String>,
     data: Option<PathBuf>,
     auth: Option<Auth>,
+    artifact_file_mib: Option<u32>,
+    artifact_run_mib: Option<u32>,
     log: Option<String>,
 }
 
@@ -61,6 +70,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub broker: BrokerChoice,
     pub data: PathBuf,
+    pub artifacts: Limits,
     pub log: String,
 }
 
@@ -100,9 +110,16 @@ impl Settings {
                 BrokerChoice::Embedded(listen)
             }
         };
+        let mib = |asked: Option<u32>, bytes: u64| asked.map_or(bytes, |mib| u64::from(mib) << 20);
+        let default = Limits::default();
+        let artifacts = Limits {
+            file: mib(options.artifact_file_mib.or(file.artifact_file_mib), default.file),
+            run: mib(options.artifact_run_mib.or(file.artifact_run_mib), default.run),
+        };
         Ok(Self {
             listen,
             broker,
+            artifacts,
             data: options.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
@@ -140,7 +157,8 @@ mod tests {
     fn an_option_beats_the_file_and_the_file_beats_the_default() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hub.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:9000\"\nmqtt = \"mqtt://broker:1884\"\n").unwrap();
+        std::fs::write(&path, "listen = \"127.0.0.1:9000\"\nmqtt = \"mqtt://broker:1884\"\nartifact-file-mib = 1\n")
+            .unwrap();
         let options = Options { config: Some(path), ..Options::default() };
         let settings = load(options.clone()).unwrap();
         assert_eq!(settings.listen.port(), 9000);
@@ -154,6 +172,7 @@ mod tests {
         assert_eq!(settings.listen.port(), 9001);
         assert!(matches!(settings.broker, BrokerChoice::Embedded(address) if address.port() == 1900));
         assert_eq!(settings.data, PathBuf::from(DATA));
+        assert_eq!(settings.artifacts, Limits { file: 1 << 20, run: 1 << 30 });
     }
 
     #[test]
@@ -161,7 +180,7 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `log`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `artifact-file-mib`, `artifact-run-mib`, `log`"
         );
     }
 

@@ -16,6 +16,7 @@ use crate::fanout::Published;
 use crate::model::{Effect, Output, Record, Restored};
 use artifact::Files;
 
+mod arriving;
 mod artifact;
 mod read;
 mod reported;
@@ -85,6 +86,7 @@ pub fn open(directory: &Path, effects: mpsc::Sender<Vec<Effect>>) -> anyhow::Res
     schema::prepare(&mut connection).with_context(|| format!("preparing {}", path.display()))?;
     let restored = read::restore(&connection).with_context(|| format!("reading {}", path.display()))?;
     let mut files = Files::open(directory.join("artifacts"))?;
+    let restored = Restored { arriving: arriving::restore(&connection, &mut files)?, ..restored };
     let artifacts: Arc<Path> = files.root().into();
     let reader = open_reader(&path)?;
     let (jobs, queue) = sync_channel(QUEUE);
@@ -280,6 +282,8 @@ fn commit(connection: &mut Connection, files: &mut Files, group: &[Job]) -> anyh
             }
         }
     }
+    // What the commit names is on the disk before it.
+    files.sync()?;
     transaction.commit()?;
     Ok(())
 }

@@ -229,12 +229,10 @@ impl Model {
                     tracing::info!(%agent, command = %command, "command refused: {}", error.message);
                 }
             },
-            // Accepted by number and kept for what will read them: leases by hand, artifacts, wire tails and clocks.
-            EventBody::Lease { .. }
-            | EventBody::Artifact(_)
-            | EventBody::ArtifactChunk { .. }
-            | EventBody::Wire { .. }
-            | EventBody::Clock { .. } => {
+            // Accepted by number and kept for what will read them: leases by hand, wire tails and clocks.
+            EventBody::Artifact(artifact) => self.artifact_announced(agent, artifact, at),
+            EventBody::ArtifactChunk { sha256, offset, data } => self.artifact_chunk(agent, sha256, offset, data, at),
+            EventBody::Lease { .. } | EventBody::Wire { .. } | EventBody::Clock { .. } => {
                 tracing::debug!(%agent, %position, "event of a kind that this hub does not use");
             }
         }
@@ -247,6 +245,7 @@ impl Model {
         known.epoch = known.epoch.max(started.epoch);
         known.version.clone_from(&started.version);
         known.host.clone_from(&started.host);
+        self.forget_artifacts(agent, now);
         let open = self.open_attempts(agent);
         for (attempt, run_id, index) in open {
             let Some(run) = self.runs.get(&run_id) else { continue };

@@ -1,8 +1,9 @@
 //! Files of runs: each content once, in a file named by its hash, and a row for each name that it goes by. A file is whole
 //! and durable before the commit that names it.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use rigwire_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
-use crate::artifact::{File, path};
+use crate::artifact::{File, hex, path};
 
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS artifacts (
@@ -64,12 +65,14 @@ impl ArtifactRow {
 /// The directory that the contents lie in, as the writer sees it.
 pub(super) struct Files {
     root: PathBuf,
+    /// Parts of files written since the last commit.
+    unsynced: BTreeMap<PathBuf, fs::File>,
 }
 
 impl Files {
     pub(super) fn open(root: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(root.join("partial")).with_context(|| format!("creating {}", root.display()))?;
-        Ok(Self { root })
+        Ok(Self { root, unsynced: BTreeMap::new() })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -91,6 +94,114 @@ impl Files {
         Ok(hash)
     }
 
+    /// Adds to a file of which only a part is there. All parts are synced at once, by `sync`.
+    pub(super) fn add(&mut self, part: &str, hash: &str, size: u64, offset: u64, data: &[u8]) -> anyhow::Result<()> {
+        // Whole already: the group that said so is being written again, or another agent was first.
+        if is_there(&place(&self.root, hash), size)? {
+            return Ok(());
+        }
+        let path = self.part(part);
+        let write = || format!("writing {}", path.display());
+        if !self.unsynced.contains_key(&path) {
+            let is_new = !path.exists();
+            let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            self.unsynced.insert(path.clone(), file.with_context(write)?);
+            if is_new {
+                sync(&self.root.join("partial"))?;
+            }
+        }
+        let Some(file) = self.unsynced.get_mut(&path) else { return Ok(()) };
+        file.seek(SeekFrom::Start(offset)).with_context(write)?;
+        file.write_all(data).with_context(write)
+    }
+
+    /// Makes a part whole. False when its bytes are not there, whoever took them.
+    pub(super) fn finish(&mut self, part: &str, hash: &str, size: u64) -> anyhow::Result<bool> {
+        let (path, place) = (self.part(part), place(&self.root, hash));
+        self.unsynced.remove(&path);
+        if is_there(&place, size)? {
+            remove(&path)?;
+            return Ok(true);
+        }
+        if size == 0 {
+            self.keep(&[])?;
+            return Ok(true);
+        }
+        let Ok(file) = fs::OpenOptions::new().write(true).open(&path) else { return Ok(false) };
+        let write = || format!("writing {}", path.display());
+        if file.metadata().with_context(write)?.len() < size {
+            return Ok(false);
+        }
+        // A part that was written again after a crash may have been longer.
+        file.set_len(size).with_context(write)?;
+        file.sync_all().with_context(write)?;
+        self.move_in(&path, &place)?;
+        Ok(true)
+    }
+
+    pub(super) fn drop_part(&mut self, part: &str) -> anyhow::Result<()> {
+        let path = self.part(part);
+        self.unsynced.remove(&path);
+        remove(&path)
+    }
+
+    /// Makes durable what was added since the last time.
+    pub(super) fn sync(&mut self) -> anyhow::Result<()> {
+        for (path, file) in &self.unsynced {
+            file.sync_data().with_context(|| format!("writing {}", path.display()))?;
+        }
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// The first bytes of a part, or of the whole if it became one just before the hub ended.
+    pub(super) fn read_part(
+        &self,
+        part: &str,
+        hash: &str,
+        count: u64,
+        mut take: impl FnMut(&[u8]),
+    ) -> anyhow::Result<u64> {
+        let path = self.part(part);
+        let opened = match fs::File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => fs::File::open(place(&self.root, hash)),
+            opened => opened,
+        };
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
+        };
+        let mut rest = file.take(count);
+        let mut buffer = vec![0; 64 * 1024];
+        let mut found = 0;
+        loop {
+            let read = rest.read(&mut buffer).with_context(|| format!("reading {}", path.display()))?;
+            if read == 0 {
+                return Ok(found);
+            }
+            take(buffer.get(..read).unwrap_or_default());
+            found += read as u64;
+        }
+    }
+
+    /// Removes what nobody will finish.
+    pub(super) fn keep_only(&self, parts: &[String]) -> anyhow::Result<()> {
+        let folder = self.root.join("partial");
+        let reading = || format!("reading {}", folder.display());
+        for entry in fs::read_dir(&folder).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            if !entry.file_name().to_str().is_some_and(|name| parts.iter().any(|part| part == name)) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&self, part: &str) -> PathBuf {
+        self.root.join("partial").join(part)
+    }
+
     /// Gives a durable file its final name, durably.
     fn move_in(&self, draft: &Path, place: &Path) -> anyhow::Result<()> {
         let folder = place.parent().unwrap_or(&self.root);
@@ -103,6 +214,15 @@ impl Files {
     }
 }
 
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn sync(folder: &Path) -> anyhow::Result<()> {
     let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
     synced.with_context(|| format!("writing {}", folder.display()))
@@ -112,7 +232,7 @@ fn sync(folder: &Path) -> anyhow::Result<()> {
 fn is_there(place: &Path, size: u64) -> anyhow::Result<bool> {
     match fs::metadata(place) {
         Ok(found) => Ok(found.is_file() && found.len() == size),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).with_context(|| format!("looking at {}", place.display())),
     }
 }
@@ -120,10 +240,6 @@ fn is_there(place: &Path, size: u64) -> anyhow::Result<bool> {
 /// Where the content with a hash lies. `hash` is hexadecimal.
 fn place(root: &Path, hash: &str) -> PathBuf {
     root.join(hash.get(..2).unwrap_or("00")).join(hash)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn keep(connection: &Connection, files: &mut Files, file: &File) -> anyhow::Result<()> {

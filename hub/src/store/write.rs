@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::RunRow;
+use super::arriving;
 use super::artifact::{self, Files};
 use crate::event::{DeviceEvent, DeviceSample, Event, EventKind};
 use crate::model::Record;
@@ -63,6 +64,7 @@ pub(super) fn record(connection: &Connection, files: &mut Files, record: &Record
         }
         Record::Reported { run, ids } => super::reported::write(connection, *run, ids)?,
         Record::Artifact(file) => artifact::keep(connection, files, file)?,
+        Record::Arrival(arrival) => arriving::take(connection, files, arrival)?,
         Record::NextNumber(next) => {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_number', ?1)")?

@@ -5,6 +5,7 @@
     reason = "a test says what it looks for and panics otherwise"
 )]
 
+mod artifacts;
 mod external;
 mod mishaps;
 mod procedures;

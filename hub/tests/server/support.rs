@@ -45,7 +45,13 @@ impl Hub {
 
     async fn within(directory: tempfile::TempDir, broker: BrokerChoice) -> Self {
         let data = directory.path().join("data");
-        let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), broker, data, log: "info".to_owned() };
+        let settings = Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            broker,
+            data,
+            artifacts: rigwire::artifact::Limits::default(),
+            log: "info".to_owned(),
+        };
         let server = Server::start(&settings).await.unwrap();
         Self { server, directory }
     }
