@@ -7,6 +7,7 @@ pub mod external;
 pub mod health;
 pub mod procedures;
 pub mod reports;
+pub mod reservations;
 pub mod runs;
 
 use crate::dialect::RunReference;

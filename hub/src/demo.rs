@@ -117,7 +117,7 @@ async fn one_run(app: &App) -> anyhow::Result<()> {
         }
     };
     let queue = Arc::new(Queue::default());
-    let start = StartRun { procedure: Arc::new(procedure), params, name: None };
+    let start = StartRun { procedure: Arc::new(procedure), params, name: None, holder: None };
     let watched = Arc::clone(&queue);
     let run = app
         .hub

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rigwire_shared::agent::{DeviceKind, DeviceState, Identity};
 use rigwire_shared::event::{GapCause, Level, LimitChange, SafeOutcome};
-use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, MetricName, RunId, StepId};
+use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Fence, MetricName, RunId, StepId};
 use rigwire_shared::quality::Quality;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
@@ -56,6 +56,9 @@ pub struct RunHeader {
     #[serde(with = "rigwire_shared::value::fields")]
     pub params: Fields,
     pub external: bool,
+    /// Person on whose devices it may be, besides free ones.
+    #[serde(default)]
+    pub holder: Option<String>,
     pub created_at: Timestamp,
     /// In the order written; `finally` steps last. For external runs the announced nodes, or none.
     pub steps: Vec<StepCard>,
@@ -531,11 +534,30 @@ pub enum DeviceEvent {
     State(DeviceSnapshot),
     Sample(DeviceSample),
     Frame(Arc<Frame>),
-    PreviewUnavailable { device: DeviceId, cause: String },
+    PreviewUnavailable {
+        device: DeviceId,
+        cause: String,
+    },
     Limit(LimitChange),
-    Interlock { device: DeviceId, rule: String, action: String, safe: SafeState },
-    Safe { device: DeviceId, cause: String, safe: SafeState },
-    Gap { device: Option<DeviceId>, agent: AgentId, samples: u64, cause: GapCause },
+    Interlock {
+        device: DeviceId,
+        rule: String,
+        action: String,
+        safe: SafeState,
+    },
+    Safe {
+        device: DeviceId,
+        cause: String,
+        safe: SafeState,
+    },
+    Gap {
+        device: Option<DeviceId>,
+        agent: AgentId,
+        samples: u64,
+        cause: GapCause,
+    },
+    /// A person's hold on it changed, or its agent let go of what it should hold.
+    Lease(LeaseChange),
 }
 
 impl DeviceEvent {
@@ -546,12 +568,26 @@ impl DeviceEvent {
             Self::Sample(sample) => Some(&sample.device),
             Self::Frame(frame) => Some(&frame.device),
             Self::Limit(change) => Some(&change.device),
+            Self::Lease(change) => Some(&change.device),
             Self::PreviewUnavailable { device, .. } | Self::Interlock { device, .. } | Self::Safe { device, .. } => {
                 Some(device)
             }
             Self::Gap { device, .. } => device.as_ref(),
         }
     }
+}
+
+/// `granted`, `prolonged`, `waiting`, `returned`, `expired` or `lost`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseChange {
+    pub device: DeviceId,
+    pub change: String,
+    pub holder: String,
+    pub fence: Option<Fence>,
+    pub reason: Option<String>,
+    pub until: Option<Timestamp>,
+    /// Who or what changed it.
+    pub cause: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]

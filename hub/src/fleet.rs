@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use rigwire_shared::agent::{AgentState, DeviceCard, DeviceState, Inventory};
 use rigwire_shared::event::DeviceChange;
-use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position, RunId};
+use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position};
 use rigwire_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::DeviceSnapshot;
+use crate::lease::Hold;
 use crate::procedure::Role;
 
 /// What the hub knows of one agent. The part that must survive a restart is what the record keeps of it.
@@ -87,7 +88,8 @@ pub struct Device {
     pub agent: AgentId,
     pub card: DeviceCard,
     pub last_seen: Timestamp,
-    pub held_by: Option<RunId>,
+    /// Who may use it now, and who comes next.
+    pub hold: Hold,
 }
 
 impl Device {
@@ -103,7 +105,7 @@ impl Device {
             cause: self.card.cause.clone(),
             identity: self.card.identity.clone(),
             last_seen: self.last_seen,
-            held_by: self.held_by,
+            held_by: self.hold.run(),
         }
     }
 
@@ -141,7 +143,7 @@ impl Fleet {
             .map(|(agent, card)| {
                 let cause = format!("agent {agent} was not heard of since the hub started");
                 let card = DeviceCard { state: DeviceState::Gone, cause, ..card };
-                (card.device.clone(), Device { agent, card, last_seen: Timestamp(0), held_by: None })
+                (card.device.clone(), Device { agent, card, last_seen: Timestamp(0), hold: Hold::default() })
             })
             .collect();
         Self { agents, devices }
@@ -253,7 +255,7 @@ impl Fleet {
                 }
                 None => {
                     news.changed.push(card.device.clone());
-                    let device = Device { agent: id.clone(), last_seen: now, held_by: None, card };
+                    let device = Device { agent: id.clone(), last_seen: now, hold: Hold::default(), card };
                     self.devices.insert(device.card.device.clone(), device);
                 }
             }
@@ -262,7 +264,7 @@ impl Fleet {
         Some(news)
     }
 
-    /// What the agent no longer lists is forgotten, or gone if a run still holds it.
+    /// What the agent no longer lists is forgotten, or gone if somebody still holds it.
     fn take_off_list(&mut self, id: &AgentId, inventory: &Inventory, news: &mut InventoryNews) {
         let cause = format!("agent {id} no longer lists it");
         let mut removed = Vec::new();
@@ -274,7 +276,7 @@ impl Fleet {
             let changed = device.card.state != DeviceState::Gone;
             device.card.state = DeviceState::Gone;
             device.card.cause.clone_from(&cause);
-            if device.held_by.is_none() {
+            if device.hold.is_free() {
                 removed.push(device.card.device.clone());
             } else if changed {
                 news.changed.push(device.card.device.clone());

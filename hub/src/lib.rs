@@ -16,6 +16,7 @@ pub mod fanout;
 pub mod fleet;
 pub mod hub;
 pub mod ingest;
+pub mod lease;
 pub mod model;
 pub mod module;
 pub mod mqtt;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rigwire_shared::agent::DeviceCard;
 use rigwire_shared::command::{Ack, Command};
@@ -15,6 +16,7 @@ use crate::dialect::{Interest, RunReference, View};
 use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, Hold, RunHeader, RunSnapshot};
 use crate::fanout::Published;
 use crate::fleet::{Agent, Fleet};
+use crate::lease::{self, Reservation};
 use crate::preview::Previews;
 use crate::procedure::Procedure;
 use crate::run::Run;
@@ -22,11 +24,13 @@ use crate::run::Run;
 mod agents;
 mod artifacts;
 mod external;
+mod leases;
 mod programs;
 mod runs;
 mod turns;
 
 pub use external::{Receipt, ReportError};
+pub use leases::{LeaseRow, ReserveError, Reserved, Waiting};
 pub use runs::{CancelError, PauseError};
 
 /// Finished runs that stay at hand; older ones are read from the record.
@@ -68,6 +72,11 @@ pub enum Record {
         card: Box<DeviceCard>,
     },
     DeviceRemoved(DeviceId),
+    /// A person's claim on a device, or that there is none any more.
+    Reservation {
+        device: DeviceId,
+        reservation: Option<Box<Reservation>>,
+    },
     /// Ids of events that an external run's producer gave, with the events.
     Reported {
         run: RunId,
@@ -91,6 +100,7 @@ pub struct Restored {
     pub runs: Vec<Run>,
     pub artifact_limits: crate::artifact::Limits,
     pub arriving: Vec<crate::artifact::Incoming>,
+    pub reservations: Vec<(DeviceId, Reservation)>,
 }
 
 pub struct Model {
@@ -114,6 +124,9 @@ pub struct Model {
     /// Devices are being given out; whether they must be once more.
     assigning: bool,
     assign_again: bool,
+    /// How long agents let a run act without hearing from the hub, and when the earliest lease is to be looked at.
+    lease_life: Duration,
+    leases_due: Option<Timestamp>,
     previews: Previews,
     next_sequence: u64,
     next_number: u64,
@@ -142,6 +155,8 @@ impl Model {
             draining: false,
             assigning: false,
             assign_again: false,
+            lease_life: lease::LIFE_DEFAULT,
+            leases_due: None,
             previews: Previews::default(),
             next_sequence: restored.next_sequence.max(1),
             next_number: restored.next_number.max(1),
@@ -151,6 +166,7 @@ impl Model {
             new_uuid,
             outputs: Vec::new(),
         };
+        model.restore_reservations(restored.reservations);
         for mut run in restored.runs {
             run.resume(now);
             let id = run.header.id;
@@ -158,11 +174,12 @@ impl Model {
             for (index, attempt) in run.outstanding() {
                 model.attempts.insert(attempt, (id, index));
             }
-            let shared = run.outstanding().filter_map(|(index, _)| run.device_of(index));
-            let shared = shared.filter(|bound| bound.hold == Hold::Step);
-            for bound in run.bound().iter().filter(|bound| bound.hold == Hold::Run).chain(shared) {
+            let shared = run.outstanding().filter_map(|(index, _)| Some((run.device_of(index)?, run.fence_of(index))));
+            let shared = shared.filter(|(bound, _)| bound.hold == Hold::Step);
+            let whole = run.bound().iter().filter(|bound| bound.hold == Hold::Run);
+            for (bound, fence) in whole.map(|bound| (bound, run.fence())).chain(shared) {
                 if let Some(device) = model.fleet.device_mut(&bound.device) {
-                    device.held_by = Some(id);
+                    device.hold.take(id, fence, now);
                 }
             }
             if run.wants_devices() {
@@ -174,6 +191,7 @@ impl Model {
         for id in ids {
             model.advance(id, now);
         }
+        model.restore_leases();
         model.assign_devices(now);
         model
     }
@@ -188,7 +206,7 @@ impl Model {
         if !self.due.is_empty() || !self.freed.is_empty() {
             return Some(Timestamp(0));
         }
-        self.wakes.values().min().copied()
+        self.wakes.values().copied().chain(self.leases_due).min()
     }
 
     pub fn tick(&mut self, now: Timestamp) {
@@ -196,6 +214,7 @@ impl Model {
         for run in due {
             self.advance(run, now);
         }
+        self.tend_leases(now);
         self.drain(now);
     }
 
@@ -208,6 +227,7 @@ impl Model {
         for run in waiting {
             self.advance(run, now);
         }
+        self.renew_leases(now);
     }
 
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
@@ -305,4 +325,6 @@ pub struct StartRun {
     pub procedure: Arc<Procedure>,
     pub params: Fields,
     pub name: Option<String>,
+    /// Person on whose reserved devices it may be.
+    pub holder: Option<String>,
 }

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::api::{agents, artifacts, devices, external, health, procedures, reports, runs};
+use crate::api::{agents, artifacts, devices, external, health, procedures, reports, reservations, runs};
 use crate::app::App;
 use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use crate::error::{ApiError, in_json};
@@ -36,6 +36,8 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/reports/{id}", get(reports::get))
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{id}", get(devices::get))
+        .route("/api/v1/devices/{id}/lease", post(reservations::reserve).delete(reservations::give_back))
+        .route("/api/v1/leases", get(reservations::list))
         .route("/api/v1/agents", get(agents::list))
         .route("/api/v1/procedures", get(procedures::list))
         .route("/api/v1/procedures/{name}", get(procedures::get).put(procedures::put).delete(procedures::delete))

@@ -155,6 +155,11 @@ impl Run {
         &self.artifacts
     }
 
+    /// Under which the run holds the devices that are its own until it ends.
+    pub fn fence(&self) -> Fence {
+        Fence(self.fence)
+    }
+
     /// Under which a step acts on its device.
     pub fn fence_of(&self, index: usize) -> Fence {
         self.steps.get(index).and_then(|step| step.fence).unwrap_or(Fence(self.fence))

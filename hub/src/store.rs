@@ -18,6 +18,7 @@ use artifact::Files;
 
 mod arriving;
 mod artifact;
+mod lease;
 mod read;
 mod reported;
 mod schema;

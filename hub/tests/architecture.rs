@@ -9,6 +9,7 @@ const CORES: &[&str] = &[
     "hub/src/event",
     "hub/src/external",
     "hub/src/fleet",
+    "hub/src/lease",
     "hub/src/model",
     "hub/src/module",
     "hub/src/preview",

@@ -14,9 +14,9 @@ use rigwire_shared::value::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{external, json_body, reference};
+use super::{external, json_body, reference, reservations};
 use crate::app::App;
-use crate::dialect::{Dialect, RunReference};
+use crate::dialect::{Dialect, RunReference, rfc3339};
 use crate::error::ApiError;
 use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot};
 use crate::external::StartExternal;
@@ -43,6 +43,9 @@ struct Start {
     params: Option<Value>,
     #[serde(default)]
     name: Option<String>,
+    /// Person on whose reserved devices it may be.
+    #[serde(default)]
+    holder: Option<String>,
     #[serde(default, rename = "external")]
     _external: bool,
 }
@@ -106,7 +109,8 @@ async fn procedure_request(app: &App, body: serde_json::Value) -> Result<StartRu
         let detail = format!("name has {length} characters, expected at most {NAME_MAX}");
         return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
     }
-    Ok(StartRun { procedure: Arc::new(procedure), params, name })
+    let holder = request.holder.map(|holder| reservations::holder(&holder)).transpose()?;
+    Ok(StartRun { procedure: Arc::new(procedure), params, name, holder })
 }
 
 /// A procedure by name, or the one in the request.
@@ -206,8 +210,19 @@ pub(super) async fn snapshot(app: &App, id: &str) -> Result<RunSnapshot, ApiErro
     found.ok_or_else(|| ApiError::not_found("UNKNOWN_RUN", format!("there is no run {reference}")))
 }
 
-pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<RunRow>, ApiError> {
-    Ok(Json(RunRow::from(&snapshot(&app, &id).await?)))
+pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+    let run = snapshot(&app, &id).await?;
+    let mut row = serde_json::to_value(RunRow::from(&run)).map_err(anyhow::Error::from)?;
+    if run.status == RunStatus::Pending {
+        let id = run.header.id;
+        let waiting = app.hub.ask(move |core, _| core.model.waiting(id)).await?;
+        row["waiting"] = waiting.map_or(serde_json::Value::Null, |waiting| {
+            json!({
+                "position": waiting.position, "reason": waiting.reason, "expected": waiting.expected.map(rfc3339),
+            })
+        });
+    }
+    Ok(Json(row))
 }
 
 pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {

@@ -57,7 +57,8 @@ impl Event {
                 | DeviceEvent::Limit(_)
                 | DeviceEvent::Interlock { .. }
                 | DeviceEvent::Safe { .. }
-                | DeviceEvent::Gap { .. } => Class::Keep,
+                | DeviceEvent::Gap { .. }
+                | DeviceEvent::Lease(_) => Class::Keep,
             },
             EventKind::Agent(_) => Class::Keep,
         }

@@ -37,6 +37,7 @@ impl Model {
         if state.online {
             self.ack(agent, true, now);
             self.resume_previews(agent, now);
+            self.send_leases(agent, now);
             if news.begun {
                 self.send_outstanding(agent, now);
             }
@@ -213,7 +214,7 @@ impl Model {
             }
             EventBody::Safe { device, cause, outcome } => self.device_safe(device, cause, outcome.into(), at),
             EventBody::InstrumentError { device, code, text } => {
-                let run = self.fleet.device(&device).and_then(|known| known.held_by);
+                let run = self.fleet.device(&device).and_then(|known| known.hold.run());
                 let message = format!("{device} reports error {code}: {text}");
                 self.run_log(run, rigwire_shared::event::Level::Warning, message, Some(device), "instrument", at);
             }
@@ -227,12 +228,16 @@ impl Model {
                 Answer::Done => self.stop_answered(command, at, now),
                 Answer::Refused { error } => {
                     tracing::info!(%agent, command = %command, "command refused: {}", error.message);
+                    self.lease_refused(command, &error, at, now);
                 }
             },
-            // Accepted by number and kept for what will read them: leases by hand, wire tails and clocks.
             EventBody::Artifact(artifact) => self.artifact_announced(agent, artifact, at),
             EventBody::ArtifactChunk { sha256, offset, data } => self.artifact_chunk(agent, sha256, offset, data, at),
-            EventBody::Lease { .. } | EventBody::Wire { .. } | EventBody::Clock { .. } => {
+            EventBody::Lease { device, fence, held, cause } => {
+                self.lease_told(agent, &device, (fence, held, &cause), at, now);
+            }
+            // Accepted by number and kept for what will read them: wire tails and clocks.
+            EventBody::Wire { .. } | EventBody::Clock { .. } => {
                 tracing::debug!(%agent, %position, "event of a kind that this hub does not use");
             }
         }
@@ -332,7 +337,7 @@ impl Model {
         self.emit(run, RunEventBody::Log(log), at);
     }
 
-    fn run_log(
+    pub(super) fn run_log(
         &mut self,
         run: Option<RunId>,
         level: rigwire_shared::event::Level,
@@ -372,7 +377,7 @@ impl Model {
     }
 
     fn device_safe(&mut self, device: DeviceId, cause: String, safe: crate::event::SafeState, at: Timestamp) {
-        let run = self.fleet.device(&device).and_then(|known| known.held_by);
+        let run = self.fleet.device(&device).and_then(|known| known.hold.run());
         if let Some(run) = run {
             let level = match safe.outcome.as_str() {
                 "verified" | "not-needed" => rigwire_shared::event::Level::Info,

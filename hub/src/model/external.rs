@@ -63,6 +63,7 @@ impl Model {
             agent_name: request.agent_name,
             params: request.params,
             external: true,
+            holder: None,
             created_at: now,
             steps,
             tests,

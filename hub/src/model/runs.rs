@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rigwire_shared::agent::DeviceKind;
 use rigwire_shared::command::{Command, CommandBody, StartStep};
-use rigwire_shared::ids::{AgentId, AttemptId, CommandId, DeviceId, RunId};
+use rigwire_shared::ids::{AgentId, AttemptId, CommandId, DeviceId, Fence, RunId};
 use rigwire_shared::time::Timestamp;
 
 use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
@@ -63,6 +63,7 @@ impl Model {
             agent_name: procedure.name.clone(),
             params: request.params,
             external: false,
+            holder: request.holder,
             created_at: now,
             steps,
             tests: Vec::new(),
@@ -227,6 +228,9 @@ impl Model {
                 let event = StepEvent { attempt_id: Some(attempt), attempt: number, ..event };
                 self.attempts.insert(attempt, (id, index));
                 self.emit(id, RunEventBody::Step(event), now);
+                if let Some(fence) = fence {
+                    self.hold_device(&bound.device, id, Fence(fence), now);
+                }
                 self.send_step(id, index, attempt, now);
             }
             Action::Stop { index, attempt, cause } => {
@@ -323,13 +327,9 @@ impl Model {
             Ok(devices) => {
                 self.queue.retain(|queued| *queued != id);
                 self.waiting.remove(&id);
-                for bound in devices.iter().filter(|bound| bound.hold == Hold::Run) {
-                    if let Some(device) = self.fleet.device_mut(&bound.device) {
-                        device.held_by = Some(id);
-                    }
-                }
                 let fence = self.fence().0;
                 self.emit(id, RunEventBody::Bound { devices, fence }, now);
+                self.lease_granted(id, now);
                 self.advance(id, now);
             }
             Err(cause) => {
@@ -345,6 +345,7 @@ impl Model {
     /// One free, present device for each role, if there is any way to cast them all.
     fn find_devices(&self, id: RunId) -> Result<Vec<BoundDevice>, String> {
         let Some(run) = self.runs.get(&id) else { return Ok(Vec::new()) };
+        let holder = run.header.holder.as_deref();
         let mut roles: Vec<(&str, &Role, Vec<&Device>)> = run
             .roles()
             .map(|(name, role)| (name, role, self.fleet.devices().filter(|device| device.matches(role)).collect()))
@@ -354,17 +355,20 @@ impl Model {
             .iter()
             .map(|(_, role, candidates)| {
                 let usable = |device: &&Device| {
-                    device.card.state.is_present() && (device.held_by.is_none() || hold_of(role, device) != Hold::Run)
+                    let shared = device.hold.run().is_some() && hold_of(role, device) != Hold::Run;
+                    device.card.state.is_present()
+                        && device.hold.is_open_to(holder)
+                        && (device.hold.run().is_none() || shared)
                 };
                 let mut free: Vec<&Device> = candidates.iter().copied().filter(usable).collect();
-                free.sort_by_key(|device| device.held_by.is_some());
+                free.sort_by_key(|device| device.hold.run().is_some());
                 free
             })
             .collect();
         let mut cast = BTreeMap::new();
         for (index, (name, role, candidates)) in roles.iter().enumerate() {
             if !cast_role(index, &free, &mut cast, &mut BTreeSet::new()) {
-                return Err(why_waiting(name, role, candidates));
+                return Err(why_waiting(name, role, candidates, holder));
             }
         }
         let bound = |(device, index): (&DeviceId, usize)| {
@@ -383,21 +387,7 @@ impl Model {
     }
 
     fn release(&mut self, id: RunId, at: Timestamp) {
-        let devices: Vec<DeviceId> = self
-            .runs
-            .get(&id)
-            .map(|run| run.bound().iter().map(|bound| bound.device.clone()).collect())
-            .unwrap_or_default();
-        for device in devices {
-            if let Some(device) = self.fleet.device_mut(&device)
-                && device.held_by == Some(id)
-            {
-                device.held_by = None;
-                self.freed.push_back(device.card.device.clone());
-                let kind = EventKind::Device(crate::event::DeviceEvent::State(device.snapshot()));
-                self.publish(at, kind);
-            }
-        }
+        self.lease_released(id, at);
         self.attempts.retain(|_, (run, _)| *run != id);
         self.stops.retain(|_, attempt| self.attempts.contains_key(attempt));
         self.wakes.remove(&id);
@@ -446,12 +436,12 @@ fn hold_of(role: &Role, device: &Device) -> Hold {
     }
 }
 
-fn why_waiting(name: &str, role: &Role, candidates: &[&Device]) -> String {
+fn why_waiting(name: &str, role: &Role, candidates: &[&Device], holder: Option<&str>) -> String {
     let states: Vec<String> = candidates
         .iter()
         .take(4)
-        .map(|device| match (device.held_by, device.card.state.is_present()) {
-            (Some(run), _) => format!("{} is held by run {run}", device.card.device),
+        .map(|device| match (super::leases::in_the_way(&device.hold, holder), device.card.state.is_present()) {
+            (Some(held), _) => format!("{} is {held}", device.card.device),
             (None, false) => format!("{} is {}", device.card.device, device.card.state),
             (None, true) => format!("{} plays another role", device.card.device),
         })

@@ -1,12 +1,13 @@
 //! Devices that runs share: one holds them while its step acts on them, then whoever waited longest. Within the model.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rigwire_shared::ids::{DeviceId, RunId};
 use rigwire_shared::time::Timestamp;
 
 use super::Model;
 use crate::event::{BoundDevice, Hold};
+use crate::run::Run;
 
 /// Steps that wait for a device, first come first served. Not in the record: after a restart each asks again.
 #[derive(Debug, Default)]
@@ -26,9 +27,11 @@ impl Turns {
         self.waiting.entry(device.clone()).or_default().push_back(turn);
     }
 
-    fn next(&mut self, device: &DeviceId) -> Option<Turn> {
+    /// The first whose run may have the device.
+    fn next(&mut self, device: &DeviceId, may: impl Fn(RunId) -> bool) -> Option<Turn> {
         let waiting = self.waiting.get_mut(device)?;
-        let turn = waiting.pop_front();
+        let place = waiting.iter().position(|turn| may(turn.run))?;
+        let turn = waiting.remove(place);
         if waiting.is_empty() {
             self.waiting.remove(device);
         }
@@ -54,9 +57,8 @@ impl Model {
             return true;
         }
         // One that was taken off its agent's list is asked all the same: the agent says what is wrong.
-        let Some(device) = self.fleet.device_mut(&bound.device) else { return true };
-        if device.held_by.is_none() {
-            device.held_by = Some(run);
+        let Some(device) = self.fleet.device(&bound.device) else { return true };
+        if device.hold.admits(holder_of(&self.runs, run)) {
             return true;
         }
         if let Some(run) = self.runs.get_mut(&run) {
@@ -73,15 +75,15 @@ impl Model {
             return;
         };
         if let Some(known) = self.fleet.device_mut(&device)
-            && known.held_by == Some(run)
+            && known.hold.give_back(run)
         {
-            known.held_by = None;
             self.freed.push_back(device);
         }
     }
 
     /// Gives a device that became free to the step or the run that waited longest for it.
     pub(super) fn pass_on(&mut self, device: &DeviceId, now: Timestamp) {
+        self.tend(device, now);
         let oldest = self.queue.front().and_then(|run| self.runs.get(run)).map(|run| run.header.created_at);
         let run_first = match (oldest, self.turns.longest_wait(device)) {
             (Some(run), Some(step)) => run < step,
@@ -91,11 +93,18 @@ impl Model {
         if run_first {
             self.assign_devices(now);
         }
-        while self.fleet.device(device).is_none_or(|known| known.held_by.is_none()) {
-            let Some(turn) = self.turns.next(device) else { break };
+        loop {
+            let hold = self.fleet.device(device).map(|known| &known.hold);
+            let may = |run| hold.is_none_or(|hold| hold.admits(holder_of(&self.runs, run)));
+            let Some(turn) = self.turns.next(device, may) else { break };
             if self.runs.get_mut(&turn.run).is_some_and(|run| run.note_turn(turn.step)) {
                 self.advance_now(turn.run, now);
             }
         }
     }
+}
+
+/// The person that started a run.
+fn holder_of(runs: &BTreeMap<RunId, Run>, run: RunId) -> Option<&str> {
+    runs.get(&run)?.header.holder.as_deref()
 }

@@ -26,6 +26,13 @@ impl Run {
         self.steps.iter().enumerate().filter_map(|(index, step)| Some((index, step.attempt_id?)))
     }
 
+    /// Steps under way that no agent performs.
+    pub fn steps_of_hub_running(&self) -> Vec<usize> {
+        let running = self.steps.iter().enumerate();
+        let running = running.filter(|(_, step)| step.state == StepState::Running && step.attempt_id.is_none());
+        running.map(|(index, _)| index).collect()
+    }
+
     pub fn step_event(&self, index: usize, change: StepChange) -> Option<StepEvent> {
         let card = self.header.steps.get(index)?;
         let step = self.steps.get(index)?;

@@ -199,7 +199,8 @@ pub(super) fn restore(connection: &Connection) -> anyhow::Result<Restored> {
         open.push(found?);
     }
     let runs = open.into_iter().map(|found| replay(connection, found)).collect::<anyhow::Result<Vec<Run>>>()?;
-    Ok(Restored { next_sequence, next_number, agents, devices, runs, ..Restored::default() })
+    let reservations = super::lease::read(connection)?;
+    Ok(Restored { next_sequence, next_number, agents, devices, runs, reservations, ..Restored::default() })
 }
 
 fn header_and_procedure(row: &Row<'_>) -> rusqlite::Result<(String, Option<String>)> {

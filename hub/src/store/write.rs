@@ -62,6 +62,9 @@ pub(super) fn record(connection: &Connection, files: &mut Files, record: &Record
         Record::DeviceRemoved(device) => {
             connection.prepare_cached("DELETE FROM devices WHERE device = ?1")?.execute(params![device.as_str()])?;
         }
+        Record::Reservation { device, reservation } => {
+            super::lease::write(connection, device, reservation.as_deref())?;
+        }
         Record::Reported { run, ids } => super::reported::write(connection, *run, ids)?,
         Record::Artifact(file) => artifact::keep(connection, files, file)?,
         Record::Arrival(arrival) => arriving::take(connection, files, arrival)?,
@@ -134,6 +137,7 @@ pub(super) fn describe(event: &Event) -> (&'static str, serde_json::Value) {
             DeviceEvent::Safe { device, cause, safe } => {
                 ("safe_state", json!({"device": device.as_str(), "cause": cause, "safe": to_json(safe)}))
             }
+            DeviceEvent::Lease(change) => ("lease", to_json(change)),
             DeviceEvent::Gap { device, agent, samples, cause } => (
                 "gap",
                 json!({

@@ -132,6 +132,7 @@ fn run() -> RunHeader {
         agent_name: "psu-ramp".to_owned(),
         params: Vec::new(),
         external: false,
+        holder: None,
         created_at: START,
         steps: vec![
             card("set", 455, "instrument.action", r#"{"action":"set_voltage","v":3.3}"#, &[], false),

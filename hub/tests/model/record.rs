@@ -112,7 +112,10 @@ fn batch(number: u64, bodies: Vec<EventBody>) -> Batch {
 
 fn start(model: &mut Model) -> RunId {
     let procedure = Procedure::from_toml(PROCEDURE, "one.toml").unwrap();
-    model.start_run(StartRun { procedure: Arc::new(procedure), params: Vec::new(), name: None }, Timestamp::now())
+    model.start_run(
+        StartRun { procedure: Arc::new(procedure), params: Vec::new(), name: None, holder: None },
+        Timestamp::now(),
+    )
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ fn header() -> Arc<RunHeader> {
         agent_name: "run".to_owned(),
         params: Vec::new(),
         external: false,
+        holder: None,
         created_at: Timestamp(0),
         steps: Vec::new(),
         tests: Vec::new(),

@@ -41,7 +41,8 @@ pub fn render(event: &Event) -> Vec<Rendered> {
             | DeviceEvent::Limit(_)
             | DeviceEvent::Interlock { .. }
             | DeviceEvent::Safe { .. }
-            | DeviceEvent::Gap { .. },
+            | DeviceEvent::Gap { .. }
+            | DeviceEvent::Lease(_),
         )
         | EventKind::Agent(_) => Vec::new(),
     }

@@ -413,7 +413,8 @@ impl dialect::Session for Session {
                 | DeviceEvent::Limit(_)
                 | DeviceEvent::Interlock { .. }
                 | DeviceEvent::Safe { .. }
-                | DeviceEvent::Gap { .. },
+                | DeviceEvent::Gap { .. }
+                | DeviceEvent::Lease(_),
             )
             | EventKind::Agent(_) => {}
         }
