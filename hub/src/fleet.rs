@@ -110,12 +110,17 @@ impl Device {
     }
 
     pub fn matches(&self, role: &Role) -> bool {
-        role.device.as_ref().is_none_or(|wanted| *wanted == self.card.device)
-            && role.class.as_ref().is_none_or(|wanted| *wanted == self.card.class)
-            && role.kind.is_none_or(|wanted| wanted == self.card.kind)
-            && role.tags.iter().all(|tag| self.card.tags.contains(tag))
-            && role.min_sdk.is_none_or(|wanted| self.card.sdk.is_some_and(|sdk| sdk >= wanted))
+        fits(&self.card, role)
     }
+}
+
+/// Whether a device may play a role.
+pub fn fits(card: &DeviceCard, role: &Role) -> bool {
+    role.device.as_ref().is_none_or(|wanted| *wanted == card.device)
+        && role.class.as_ref().is_none_or(|wanted| *wanted == card.class)
+        && role.kind.is_none_or(|wanted| wanted == card.kind)
+        && role.tags.iter().all(|tag| card.tags.contains(tag))
+        && role.min_sdk.is_none_or(|wanted| card.sdk.is_some_and(|sdk| sdk >= wanted))
 }
 
 /// Where a batch stands relative to what was received.

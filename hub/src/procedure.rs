@@ -11,6 +11,7 @@ use rigwire_shared::value::{Fields, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::event::RunKind;
+use crate::workflow;
 
 mod check;
 mod locate;
@@ -238,6 +239,10 @@ impl std::error::Error for Invalid {}
 impl Procedure {
     /// `source` names the text in messages: a file name, or `procedure` for a request body.
     pub fn from_toml(text: &str, source: &str) -> Result<Self, Invalid> {
+        // What is no TOML at all is reported below, with its place.
+        if let Some(drawn) = toml::from_str::<serde_json::Value>(text).ok().filter(workflow::is_one) {
+            return workflow::compile(&drawn, source, |path| locate::line_of(text, path));
+        }
         let procedure: Self = toml::from_str(text).map_err(|error| Invalid {
             source: source.to_owned(),
             mistakes: vec![Mistake {
@@ -250,6 +255,9 @@ impl Procedure {
     }
 
     pub fn from_json(value: &serde_json::Value, source: &str) -> Result<Self, Invalid> {
+        if workflow::is_one(value) {
+            return workflow::compile(value, source, |_| None);
+        }
         let procedure: Self = Self::deserialize(value).map_err(|error| Invalid {
             source: source.to_owned(),
             mistakes: vec![Mistake { line: None, key: String::new(), message: one_line(&error.to_string()) }],

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 const CORES: &[&str] = &[
     "hub/src/artifact",
+    "hub/src/command_line",
     "hub/src/dialect",
     "hub/src/event",
     "hub/src/external",
@@ -20,6 +21,7 @@ const CORES: &[&str] = &[
     "hub/src/study",
     "hub/src/sweep",
     "hub/src/template",
+    "hub/src/workflow",
     "edge-agent/src/device/lifecycle",
     "edge-agent/src/lease",
     "edge-agent/src/outbox",
