@@ -109,6 +109,18 @@ pub(crate) enum Order {
     MakeSafe { command: CommandId, cause: String },
 }
 
+impl Order {
+    /// Whether what acts under this fencing number must end before the order is obeyed.
+    fn ends(&self, acting: Option<Fence>) -> bool {
+        match self {
+            Self::Start(order) => order.fence > acting,
+            Self::Grant { fence, .. } => Some(*fence) > acting,
+            Self::Release { fence, .. } => Some(*fence) >= acting,
+            Self::Cancel { .. } | Self::MakeSafe { .. } => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StepOrder {
     pub(crate) run: RunId,

@@ -9,7 +9,7 @@ mod dispatch;
 pub mod driver;
 mod events;
 mod inventory;
-mod lease;
+pub mod lease;
 mod mqtt;
 mod outbox;
 pub mod port;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rigwire_shared::agent::{ActionCard, ReadingCard};
 use rigwire_shared::event::{SafeOutcome, Sample, StepError, StepOutcome, code};
-use rigwire_shared::ids::{AttemptId, DeviceId, RunId};
+use rigwire_shared::ids::{AttemptId, DeviceId, Fence, RunId};
 use rigwire_shared::value::{Fields, Value};
 
 use crate::driver::DriverError;
@@ -151,6 +151,8 @@ pub(crate) enum Work {
 pub(crate) struct ActiveStep {
     pub(crate) attempt: AttemptId,
     pub(crate) run: RunId,
+    /// Of the lease that it acts under.
+    pub(crate) fence: Option<Fence>,
     device: DeviceId,
     plan: Plan,
     began: Instant,
@@ -177,6 +179,7 @@ impl ActiveStep {
         Self {
             attempt,
             run,
+            fence: None,
             device,
             plan,
             began: now,
@@ -188,6 +191,10 @@ impl ActiveStep {
             last_error: None,
             statistics: Statistics::default(),
         }
+    }
+
+    pub(crate) fn under(self, fence: Option<Fence>) -> Self {
+        Self { fence, ..self }
     }
 
     pub(crate) fn module(&self) -> &'static str {

@@ -368,6 +368,7 @@ impl Device {
                     Some(order @ Order::Cancel { attempt, .. }) if attempt == step.attempt => {
                         return Went::Interrupted(order);
                     }
+                    Some(order) if order.ends(step.fence) => return Went::Interrupted(order),
                     Some(order) => self.deferred.push_back(order),
                     // The dispatcher ends only at shutdown.
                     None => return Went::Through((&mut transaction).await),
@@ -410,7 +411,7 @@ impl Device {
     }
 
     /// Nobody is in command any more: a running step ends, and the device is made safe if its profile wants that.
-    async fn lose_control<D: Driver>(&mut self, driver: &mut D, safe: bool, cause: &str) {
+    pub(super) async fn lose_control<D: Driver>(&mut self, driver: &mut D, safe: bool, cause: &str) {
         if safe {
             self.make_safe(driver, cause).await;
         }

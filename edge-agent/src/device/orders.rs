@@ -3,13 +3,12 @@
 use rigwire_shared::agent::DeviceState;
 use rigwire_shared::event::{Answer, EventBody, SafeOutcome, StepError, StepFinished, StepOutcome, code};
 use rigwire_shared::ids::{AttemptId, CommandId, Fence, RunId};
-use rigwire_shared::time::Timestamp;
 use tokio::time::Instant;
 
 use super::lifecycle::Happening;
 use super::{Device, Order, StepOrder};
 use crate::driver::Driver;
-use crate::lease::Held;
+use crate::lease::{Granted, Held, Released};
 use crate::step::{self, ActiveStep};
 
 /// How long the disk may take to record that a step begins. The device is not touched before.
@@ -23,13 +22,33 @@ impl Device {
         let error = StepError { code: code::DEVICE_NOT_ONLINE.to_owned(), message: message.clone() };
         match order {
             Order::Start(order) => {
-                let error = self.lease.admit(order.fence).err().unwrap_or(error);
+                let error = match self.lease.admit(order.fence) {
+                    Ok(overtaken) => {
+                        self.overtaken_while_away(overtaken).await;
+                        error
+                    }
+                    Err(error) => error,
+                };
                 self.fail(order.run, order.attempt, error).await;
             }
             // It cannot be running, so there is nothing left to stop.
             Order::Cancel { command, .. } => self.answer(command, Answer::Done).await,
-            Order::Grant { command, fence, until, holder } => self.grant(command, fence, until, holder).await,
-            Order::Release { command, fence } => self.release_lease(command, fence).await,
+            Order::Grant { command, fence, until, holder } => {
+                match self.lease.grant(Held { fence, until, holder: holder.clone() }) {
+                    Ok(Granted { new, overtaken }) => {
+                        self.overtaken_while_away(overtaken).await;
+                        self.answer_grant(command, fence, new, &holder).await;
+                    }
+                    Err(error) => self.answer(command, Answer::Refused { error }).await,
+                }
+            }
+            Order::Release { command, fence } => match self.lease.release(fence) {
+                Ok(Released { was_held, overtaken }) => {
+                    self.overtaken_while_away(overtaken).await;
+                    self.answer_release(command, fence, was_held).await;
+                }
+                Err(error) => self.answer(command, Answer::Refused { error }).await,
+            },
             Order::MakeSafe { command, cause } => {
                 let outcome = SafeOutcome::Unreachable { detail: message };
                 self.tell_safe(&cause, outcome).await;
@@ -40,7 +59,7 @@ impl Device {
 
     pub(super) async fn order<D: Driver>(&mut self, driver: &mut D, order: Order) {
         match order {
-            Order::Start(order) => self.start(order).await,
+            Order::Start(order) => self.start(driver, order).await,
             Order::Cancel { command, attempt, cause } => {
                 self.answer(command, Answer::Done).await;
                 if let Some(step) = self.step.take_if(|step| step.attempt == attempt) {
@@ -52,8 +71,23 @@ impl Device {
                     self.finish(&step, StepOutcome::Cancelled { safe }).await;
                 }
             }
-            Order::Grant { command, fence, until, holder } => self.grant(command, fence, until, holder).await,
-            Order::Release { command, fence } => self.release_lease(command, fence).await,
+            Order::Grant { command, fence, until, holder } => {
+                match self.lease.grant(Held { fence, until, holder: holder.clone() }) {
+                    Ok(Granted { new, overtaken }) => {
+                        self.overtake(driver, fence, overtaken).await;
+                        self.answer_grant(command, fence, new, &holder).await;
+                    }
+                    Err(error) => self.answer(command, Answer::Refused { error }).await,
+                }
+            }
+            Order::Release { command, fence } => match self.lease.release(fence) {
+                Ok(Released { was_held, overtaken }) => {
+                    self.overtake(driver, fence, overtaken).await;
+                    self.stop_acting(driver, fence).await;
+                    self.answer_release(command, fence, was_held).await;
+                }
+                Err(error) => self.answer(command, Answer::Refused { error }).await,
+            },
             Order::MakeSafe { command, cause } => {
                 if let Some(step) = self.step.take() {
                     let safe = self.make_safe(driver, &cause).await;
@@ -67,10 +101,15 @@ impl Device {
         }
     }
 
-    async fn start(&mut self, order: StepOrder) {
+    async fn start<D: Driver>(&mut self, driver: &mut D, order: StepOrder) {
         let StepOrder { run, attempt, fence, module, with, timeout } = order;
-        if let Err(error) = self.lease.admit(fence) {
-            return self.fail(run, attempt, error).await;
+        match self.lease.admit(fence) {
+            Ok(overtaken) => {
+                if let Some(fence) = fence {
+                    self.overtake(driver, fence, overtaken).await;
+                }
+            }
+            Err(error) => return self.fail(run, attempt, error).await,
         }
         if let Some(running) = &self.step {
             let message = format!("device {} is busy with {}", self.settings.id, running.module());
@@ -88,7 +127,8 @@ impl Device {
         }
         self.happen(Happening::StepBegan(plan.module())).await;
         let device = self.settings.id.clone();
-        self.step = Some(ActiveStep::new(attempt, run, device, plan, timeout, Instant::now().into_std()));
+        let step = ActiveStep::new(attempt, run, device, plan, timeout, Instant::now().into_std());
+        self.step = Some(step.under(fence));
     }
 
     /// Tells how a step ended, and that the device is free again.
@@ -112,28 +152,53 @@ impl Device {
         self.events.send(EventBody::StepFinished(StepFinished { attempt, run, outcome, duration_us: 0 })).await;
     }
 
-    async fn grant(&mut self, command: CommandId, fence: Fence, until: Timestamp, holder: String) {
-        match self.lease.grant(Held { fence, until, holder: holder.clone() }) {
-            Ok(new) => {
-                if new {
-                    self.tell_lease(fence, true, format!("granted to {holder}")).await;
-                }
-                self.answer(command, Answer::Done).await;
-            }
-            Err(error) => self.answer(command, Answer::Refused { error }).await,
+    /// Somebody holds the device under a newer number: who acted under an older one is stopped and the device made safe
+    /// before anything is done for the new holder.
+    async fn overtake<D: Driver>(&mut self, driver: &mut D, fence: Fence, overtaken: Option<Held>) {
+        let acts = self.step.as_ref().is_some_and(|step| step.fence < Some(fence));
+        if !acts && overtaken.is_none() {
+            return;
+        }
+        let older = overtaken.as_ref().map_or("an older step", |held| held.holder.as_str());
+        let cause = format!("{older} was overtaken under fencing number {}", fence.0);
+        let policy = self.settings.safe;
+        self.lose_control(driver, policy.on_lease_lost || (acts && policy.on_abort), &cause).await;
+        if let Some(held) = overtaken {
+            self.tell_lease(held.fence, false, cause).await;
         }
     }
 
-    async fn release_lease(&mut self, command: CommandId, fence: Fence) {
-        match self.lease.release(fence) {
-            Ok(held) => {
-                if held {
-                    self.tell_lease(fence, false, "released".to_owned()).await;
-                }
-                self.answer(command, Answer::Done).await;
-            }
-            Err(error) => self.answer(command, Answer::Refused { error }).await,
+    /// The same for a device that is not there: it is made safe when it is back.
+    async fn overtaken_while_away(&mut self, overtaken: Option<Held>) {
+        let Some(held) = overtaken else { return };
+        let cause = format!("{} was overtaken", held.holder);
+        if self.settings.safe.on_lease_lost {
+            self.owes_safe.get_or_insert_with(|| cause.clone());
         }
+        self.tell_lease(held.fence, false, cause).await;
+    }
+
+    /// The lease was given back, and a step under it still acts: the hub could not wait for its end.
+    async fn stop_acting<D: Driver>(&mut self, driver: &mut D, fence: Fence) {
+        if self.step.as_ref().is_some_and(|step| step.fence == Some(fence)) {
+            let policy = self.settings.safe;
+            let cause = "the lease was given back during the step";
+            self.lose_control(driver, policy.on_lease_lost || policy.on_abort, cause).await;
+        }
+    }
+
+    async fn answer_grant(&mut self, command: CommandId, fence: Fence, new: bool, holder: &str) {
+        if new {
+            self.tell_lease(fence, true, format!("granted to {holder}")).await;
+        }
+        self.answer(command, Answer::Done).await;
+    }
+
+    /// The hub asks until it hears of the end, so it is told even when there was nothing to end.
+    async fn answer_release(&mut self, command: CommandId, fence: Fence, was_held: bool) {
+        let cause = if was_held { "released" } else { "was not held" };
+        self.tell_lease(fence, false, cause.to_owned()).await;
+        self.answer(command, Answer::Done).await;
     }
 
     pub(super) async fn tell_lease(&mut self, fence: Fence, held: bool, cause: String) {

@@ -16,6 +16,7 @@ use super::*;
 use crate::events::{self, Entry};
 use crate::step;
 
+mod leases;
 mod safety;
 
 /// What the device does, and what it was asked.
