@@ -73,6 +73,22 @@ fn the_first_line_is_the_port_and_every_order_has_an_answer() {
 }
 
 #[test]
+fn what_reaches_the_instrument_is_traced_with_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let mut simulator = Simulator::start(&["korad.ka3005p", "--trace", trace.to_str().unwrap()]);
+    let port = simulator.line();
+    let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open(port).unwrap();
+    terminal.write_all(b"OUT1").unwrap();
+    while simulator.order("get out") != "1" {}
+    let text = std::fs::read_to_string(trace).unwrap();
+    let (time, received) = text.trim_end().split_once(' ').unwrap();
+    assert_eq!(received, "OUT1");
+    let age = rigwire_shared::time::Timestamp::now().0 - time.parse::<i64>().unwrap();
+    assert!((0..20_000_000).contains(&age), "{age}");
+}
+
+#[test]
 fn an_unknown_profile_ends_it_with_a_message() {
     let output = Command::new(env!("CARGO_BIN_EXE_rigwire-agent")).args(["simulate", "korad.ka3005"]).output().unwrap();
     assert!(!output.status.success());

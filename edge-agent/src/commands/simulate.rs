@@ -32,6 +32,9 @@ pub struct Arguments {
     /// A variable of the simulator to begin with. May be repeated.
     #[arg(long = "set", value_name = "VARIABLE=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
+    /// Append what reaches the instrument to this file: a line each, with the time in microseconds since 1970.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Directory with further profiles. May be repeated.
     #[arg(long = "profile-dir", value_name = "DIR")]
     pub profile_dirs: Vec<PathBuf>,
@@ -44,6 +47,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let bench = Bench::start(vec![instrument], Vec::new())?;
     for (variable, value) in &arguments.set {
         bench.set(NAME, variable, value)?;
+    }
+    if let Some(trace) = &arguments.trace {
+        bench.trace(NAME, trace)?;
     }
     say(&bench.path(NAME)?.display().to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;

@@ -1,8 +1,10 @@
 //! Several simulated instruments on one bench, in one thread, each on its own pseudo terminal, wired to each other.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::poll_fn;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::task::Poll;
@@ -10,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use rigwire_shared::time::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -61,6 +64,7 @@ enum Order {
     Faults(Vec<Fault>),
     Set(String, String),
     Get(String),
+    Trace(PathBuf),
 }
 
 impl Bench {
@@ -69,7 +73,7 @@ impl Bench {
         for instrument in instruments {
             let mut core = SimulatorCore::new(instrument.profile).map_err(|error| anyhow!(error))?;
             core.set_faults(&instrument.faults);
-            let player = Player { core, link: instrument.link, pty: None };
+            let player = Player { core, link: instrument.link, pty: None, trace: None };
             if players.insert(instrument.name.clone(), player).is_some() {
                 bail!("the bench has two instruments named {}, expected different names", instrument.name);
             }
@@ -108,6 +112,12 @@ impl Bench {
 
     pub fn get(&self, name: &str, variable: &str) -> anyhow::Result<String> {
         self.request(name, Order::Get(variable.to_owned()))
+    }
+
+    /// Writes a line for everything that reaches the instrument from now on: microseconds since 1970, then the bytes as text
+    /// with what is not printable escaped.
+    pub fn trace(&self, name: &str, path: &Path) -> anyhow::Result<()> {
+        self.request(name, Order::Trace(path.to_owned())).map(drop)
     }
 
     pub fn stop(self) {
@@ -162,6 +172,7 @@ struct Player {
     link: Option<PathBuf>,
     /// `None` while unplugged.
     pty: Option<Pty>,
+    trace: Option<File>,
 }
 
 struct Wire {
@@ -233,6 +244,11 @@ impl Play {
             }
             Order::Set(variable, value) => player.core.set(&variable, &value).map(|()| String::new()),
             Order::Get(variable) => player.core.get(&variable),
+            Order::Trace(path) => {
+                let file = File::options().create(true).append(true).open(&path);
+                player.trace = Some(file.map_err(|error| format!("opening {}: {error}", path.display()))?);
+                Ok(String::new())
+            }
         }
     }
 }
@@ -244,6 +260,7 @@ async fn input(players: &mut BTreeMap<String, Player>, buffer: &mut [u8]) {
             let Some(pty) = &player.pty else { continue };
             match pty.poll_read(context, buffer) {
                 Poll::Ready(Ok(count)) if count > 0 => {
+                    player.note(&buffer[..count]);
                     player.core.push(&buffer[..count], Instant::now());
                     return Poll::Ready(());
                 }
@@ -267,6 +284,14 @@ impl Player {
         self.core.reset_line();
         self.pty = Some(Pty::open(self.link.as_deref())?);
         Ok(())
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        let Some(file) = &mut self.trace else { return };
+        if let Err(error) = writeln!(file, "{} {}", Timestamp::now().0, bytes.escape_ascii()) {
+            tracing::warn!("the trace ends: {error}");
+            self.trace = None;
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
