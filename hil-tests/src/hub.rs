@@ -35,14 +35,21 @@ pub struct Hub {
     port: u16,
     mqtt: Mqtt,
     folder: TempDir,
+    options: Vec<String>,
     process: Option<Process>,
     pub rest: Rest,
 }
 
 impl Hub {
     pub fn start(mqtt: Mqtt) -> Result<Self> {
+        Self::start_with(mqtt, &[])
+    }
+
+    /// With further options, at this start and the next.
+    pub fn start_with(mqtt: Mqtt, options: &[&str]) -> Result<Self> {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
         let port = port::free()?;
-        let mut hub = Self { port, mqtt, folder: TempDir::new()?, process: None, rest: Rest::new(port) };
+        let mut hub = Self { port, mqtt, folder: TempDir::new()?, options, process: None, rest: Rest::new(port) };
         hub.start_again()?;
         Ok(hub)
     }
@@ -68,7 +75,7 @@ impl Hub {
     pub fn command(&self) -> Result<Command> {
         let mut command = Command::new(process::binary("rigwire")?);
         command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--log", "debug", "--data"]);
-        command.arg(self.data());
+        command.arg(self.data()).args(&self.options);
         match &self.mqtt {
             Mqtt::Embedded(port) => command.args(["--mqtt-listen", &format!("127.0.0.1:{port}")]),
             Mqtt::Url(url) => command.args(["--mqtt", url]),

@@ -8,6 +8,7 @@ pub mod hub;
 pub mod port;
 pub mod procedures;
 pub mod process;
+pub mod proxy;
 pub mod publisher;
 pub mod rest;
 pub mod rig;

@@ -17,7 +17,7 @@ impl Simulator {
     /// `settings` are simulator variables, such as `v=3.3`.
     pub fn start(profile: &str, link: &Path, settings: &[&str]) -> Result<Self> {
         let mut command = Command::new(process::binary("rigwire-agent")?);
-        command.args(["simulate", profile, "--link"]).arg(link);
+        command.args(["simulate", profile, "--link"]).arg(link).arg("--trace").arg(link.with_extension("trace"));
         for setting in settings {
             command.args(["--set", setting]);
         }
@@ -32,6 +32,17 @@ impl Simulator {
     /// What an agent's configuration names as the port.
     pub fn link(&self) -> &Path {
         &self.link
+    }
+
+    /// Everything that reached the instrument so far, with the time in microseconds since 1970.
+    pub fn received(&self) -> Result<Vec<(i64, String)>> {
+        let path = self.link.with_extension("trace");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let parts = |line: &str| {
+            let (at, bytes) = line.split_once(' ')?;
+            Some((at.parse().ok()?, bytes.to_owned()))
+        };
+        text.lines().map(|line| parts(line).with_context(|| format!("{line:?} in {}", path.display()))).collect()
     }
 
     pub fn unplug(&mut self) -> Result<()> {

@@ -113,6 +113,10 @@ pub fn new(restored: Restored, store: Store, messages: mpsc::Receiver<Message>) 
 }
 
 impl Owner {
+    pub fn set_lease_life(&mut self, life: Duration) {
+        self.core.model.set_lease_life(life);
+    }
+
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         self.settle().await?;
         let mut clock = Clock::new(Instant::now(), Timestamp::now());

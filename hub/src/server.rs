@@ -68,7 +68,8 @@ impl Server {
         };
 
         let (messages, messages_waiting) = mpsc::channel(hub::MESSAGES);
-        let (hub, owner) = hub::new(restored, store.clone(), messages_waiting);
+        let (hub, mut owner) = hub::new(restored, store.clone(), messages_waiting);
+        owner.set_lease_life(settings.lease_life);
         let stop = core.clone();
         parts.spawn(async move { ("model", owner.run(stop).await) });
         let (to, stop) = (broker.clone(), core.clone());

@@ -2,16 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::artifact::Limits;
+use crate::lease::LIFE_DEFAULT;
 use rigwire_shared::broker::BrokerAddress;
 
 const LISTEN: &str = "127.0.0.1:8000";
 const MQTT_LISTEN: &str = "127.0.0.1:1883";
+/// Below, the way to an agent and back would matter; above, a lost hub would leave hardware as it was for too long.
+const LEASE_LIFE_MIN: Duration = Duration::from_secs(3);
+const LEASE_LIFE_MAX: Duration = Duration::from_secs(3600);
 const DATA: &str = "./rigwire-data";
 
 /// Options that `up` and `serve` share. Each is also a key of the file, spelled alike, and a variable.
@@ -41,6 +46,10 @@ pub struct Options {
     /// Files of one run that are kept, in MiB together [default: 1024]
     #[arg(long, env = "RIGWIRE_ARTIFACT_RUN_MIB", value_name = "MIB")]
     pub artifact_run_mib: Option<u32>,
+    /// How long an agent lets a run act without hearing from the hub: then it ends the step and makes the device safe, if that
+    /// is how the device is kept [default: 90s]
+    #[arg(long, env = "RIGWIRE_LEASE_LIFE", value_name = "DURATION")]
+    pub lease_life: Option<String>,
     /// Level or filter of the log on standard error [default: info]
     #[arg(long, env = "RIGWIRE_LOG", value_name = "LEVEL")]
     pub log: Option<String>,
@@ -62,6 +71,7 @@ struct File {
     auth: Option<Auth>,
     artifact_file_mib: Option<u32>,
     artifact_run_mib: Option<u32>,
+    lease_life: Option<String>,
     log: Option<String>,
 }
 
@@ -71,6 +81,7 @@ pub struct Settings {
     pub broker: BrokerChoice,
     pub data: PathBuf,
     pub artifacts: Limits,
+    pub lease_life: Duration,
     pub log: String,
 }
 
@@ -121,8 +132,16 @@ impl Settings {
             broker,
             artifacts,
             data: options.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+            lease_life: options.lease_life.or(file.lease_life).as_deref().map_or(Ok(LIFE_DEFAULT), life)?,
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
+    }
+}
+
+fn life(text: &str) -> anyhow::Result<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(life) if (LEASE_LIFE_MIN..=LEASE_LIFE_MAX).contains(&life) => Ok(life),
+        Ok(_) | Err(_) => anyhow::bail!("lease-life is {text:?}, expected a duration from 3s to 1h, such as \"90s\""),
     }
 }
 
@@ -180,8 +199,19 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `artifact-file-mib`, `artifact-run-mib`, `log`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`"
         );
+    }
+
+    #[test]
+    fn the_life_of_leases_is_a_duration_within_bounds() {
+        let life = |text: &str| load(Options { lease_life: Some(text.to_owned()), ..Options::default() });
+        assert_eq!(life("5s").unwrap().lease_life, Duration::from_secs(5));
+        assert_eq!(load(Options::default()).unwrap().lease_life, Duration::from_secs(90));
+        for text in ["1s", "2h", "long", ""] {
+            let expected = format!("lease-life is {text:?}, expected a duration from 3s to 1h, such as \"90s\"");
+            assert_eq!(life(text).unwrap_err(), expected);
+        }
     }
 
     #[test]

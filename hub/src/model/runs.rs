@@ -121,10 +121,9 @@ impl Model {
         let ended = matches!(event.body, RunEventBody::Finished(_));
         if let RunEventBody::Step(StepEvent { attempt_id: Some(attempt), change, .. }) = &event.body
             && !matches!(change, StepChange::Dispatched { .. } | StepChange::Running | StepChange::Progress { .. })
+            && let Some((run, index)) = self.attempts.remove(attempt)
         {
-            if let Some((run, index)) = self.attempts.remove(attempt) {
-                self.ends_turn(run, index);
-            }
+            self.ends_turn(run, index);
         }
         self.publish(at, EventKind::Run(event));
         if changes_row && let Some(run) = self.runs.get(&id) {

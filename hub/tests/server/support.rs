@@ -50,6 +50,7 @@ impl Hub {
             broker,
             data,
             artifacts: rigwire::artifact::Limits::default(),
+            lease_life: Duration::from_secs(90),
             log: "info".to_owned(),
         };
         let server = Server::start(&settings).await.unwrap();
