@@ -213,9 +213,9 @@ impl Study {
         }
     }
 
-    /// Trials of one generation: few where the budget is small, so that there are several generations.
+    /// Trials of one generation: where nothing says it, about as many as there are generations.
     pub fn population(&self) -> usize {
-        self.strategy.population.unwrap_or_else(|| (self.budget().isqrt() * 2).clamp(8, 100)).max(2)
+        self.strategy.population.unwrap_or_else(|| self.budget().isqrt().clamp(8, 100)).max(2)
     }
 
     /// Places of the feasible trials that no other feasible trial beats in one objective without being worse in another. Of

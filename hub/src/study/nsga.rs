@@ -203,9 +203,10 @@ fn fronts(mut candidates: Vec<(usize, &[f64])>) -> Vec<Vec<(usize, &[f64])>> {
     candidates.sort_by(|(one_number, one), (other_number, other)| order(one, other).then(one_number.cmp(other_number)));
     let mut fronts: Vec<Vec<(usize, &[f64])>> = Vec::new();
     for (number, costs) in candidates {
-        // The newest members are the nearest, and the likeliest to dominate.
-        let free = |front: &&mut Vec<(usize, &[f64])>| !front.iter().rev().any(|(_, better)| dominates(better, costs));
-        match fronts.iter_mut().find(free) {
+        // What one front dominates, all fronts before it dominate, too. Newest members are nearest, and the likeliest to dominate.
+        let taken = |front: &Vec<(usize, &[f64])>| front.iter().rev().any(|(_, better)| dominates(better, costs));
+        let free = fronts.partition_point(taken);
+        match fronts.get_mut(free) {
             Some(front) => front.push((number, costs)),
             None => fronts.push(vec![(number, costs)]),
         }

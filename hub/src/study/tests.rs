@@ -2,7 +2,12 @@
 
 use super::*;
 
-pub(super) fn study(text: &str) -> Study {
+mod judgement;
+mod mistakes;
+mod promises;
+mod quality;
+
+fn study(text: &str) -> Study {
     let study: Study = toml::from_str(text).unwrap();
     assert_eq!(study.mistakes(), [], "{text}");
     study
@@ -31,20 +36,7 @@ fn named<const N: usize>(metrics: [(&str, f64); N]) -> Vec<(String, f64)> {
     metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-#[test]
-fn nelder_mead_reaches_the_end_of_rosenbrocks_valley() {
-    for seed in 0..5 {
-        let study = study(&format!(
-            "[variables]\nx = {{ type = \"float\", min = -2.0, max = 2.0 }}\ny = {{ type = \"float\", min = -1.0, max = 3.0 }}\n\
-             [objectives]\nf = {{ direction = \"minimize\" }}\n[strategy]\nname = \"nelder-mead\"\nbudget = 200\nseed = {seed}"
-        ));
-        let trials = drive(&study, |at| {
-            let (x, y) = (number(at, "x"), number(at, "y"));
-            named([("f", (1.0 - x).powi(2) + 100.0 * (y - x * x).powi(2))])
-        });
-        assert_eq!(trials.len(), 200);
-        let best = &trials[study.best(&trials).unwrap()];
-        let Some(Outcome::Judged(judgement)) = &best.outcome else { panic!("{best:?}") };
-        assert!(judgement.objectives[0].1 < 1e-6, "seed {seed}: {best:?}");
-    }
+fn objective(trial: &Trial, name: &str) -> f64 {
+    let Some(Outcome::Judged(judgement)) = &trial.outcome else { panic!("{trial:?}") };
+    judgement.objectives.iter().find(|(known, _)| known == name).unwrap().1
 }
