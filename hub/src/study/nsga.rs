@@ -236,3 +236,48 @@ fn crowding(front: &[(usize, &[f64])]) -> Vec<(usize, f64)> {
     }
     front.iter().map(|(number, _)| *number).zip(room).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survivors_are_the_least_dominated_and_then_the_least_crowded() {
+        let standings = [
+            Standing::Feasible(vec![0.0, 10.0]),
+            Standing::Feasible(vec![1.0, 8.0]),
+            Standing::Feasible(vec![1.1, 7.9]),
+            Standing::Feasible(vec![5.0, 3.0]),
+            Standing::Feasible(vec![10.0, 0.0]),
+            Standing::Feasible(vec![6.0, 6.0]),
+            Standing::Feasible(vec![11.0, 11.0]),
+            Standing::Infeasible(0.5),
+            Standing::Infeasible(0.1),
+            Standing::Failed,
+        ];
+        let survive = |size: usize| -> Vec<(usize, usize)> {
+            let parents = survivors((0..standings.len()).collect(), &standings, size);
+            let mut survivors: Vec<_> = parents.iter().map(|parent| (parent.rank, parent.number)).collect();
+            survivors.sort_unstable();
+            survivors
+        };
+        assert_eq!(survive(4), [(0, 0), (0, 2), (0, 3), (0, 4)], "1 is the most crowded");
+        assert_eq!(survive(6), [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 5)]);
+        // What failed is never a parent, even where there is room; less outside goes before more.
+        assert_eq!(survive(10)[5..], [(1, 5), (2, 6), (3, 8), (4, 7)]);
+    }
+
+    #[test]
+    fn children_stay_near_their_parents_and_within_bounds() {
+        let mut random = Random::new(1, &[]);
+        for _ in 0..1000 {
+            let (one, other) = (random.part(), random.part());
+            let (left, right) = blend(one, other, random.part());
+            assert!((0.0..=1.0).contains(&left) && (0.0..=1.0).contains(&right), "{left} {right}");
+            assert_eq!(left <= right, one <= other);
+        }
+        assert_eq!(blend(0.25, 0.25, 0.9), (0.25, 0.25));
+        let (left, right) = blend(0.4, 0.6, 0.5);
+        assert!((left - 0.4).abs() < 0.01 && (right - 0.6).abs() < 0.01, "{left} {right}");
+    }
+}
