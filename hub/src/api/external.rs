@@ -67,6 +67,7 @@ impl From<ReportError> for ApiError {
             ReportError::Unknown(_) => Self::not_found("UNKNOWN_RUN", detail),
             ReportError::NotExternal(_) => Self::conflict("NOT_EXTERNAL", detail),
             ReportError::Ended(..) => Self::conflict("RUN_ENDED", detail),
+            ReportError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ARTIFACT_TOO_LARGE", detail),
             ReportError::Contradiction(_) => Self::conflict("CONTRADICTION", detail),
         }
     }

@@ -1,6 +1,8 @@
 //! A batch of events as a program reports it, checked field by field. Whether it fits what was reported before is not
 //! asked here.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rigwire_shared::event::Level;
 use rigwire_shared::ids::{DeviceId, MetricName, RunId, StepId};
 use rigwire_shared::time::Timestamp;
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use super::fields::{Mistake, Object, quoted};
 use super::{BATCH_BYTES_MAX, EVENTS_MAX, NAME_MAX, TEXT_MAX, wells};
+use crate::artifact::{check_media_type, check_name};
 use crate::event::{CustomEvent, Iteration, RunStatus};
 
 const LOG_TAIL_MAX: usize = 64 * 1024;
@@ -82,6 +85,11 @@ pub enum Report {
     },
     Event(CustomEvent),
     Wells(Fields),
+    Artifact {
+        name: String,
+        media_type: String,
+        data: Vec<u8>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -393,5 +401,12 @@ fn state_of_wells(object: &mut Object) -> Result<Report, Mistake> {
 }
 
 fn artifact(object: &mut Object) -> Result<Report, Mistake> {
-    Err(object.wrong("type", "artifact is not taken by this version, which keeps no files of runs"))
+    let name = object.name("name", NAME_MAX)?;
+    check_name(&name).map_err(|problem| object.wrong("name", problem))?;
+    let media_type = object.name("media_type", NAME_MAX)?;
+    check_media_type(&media_type).map_err(|problem| object.wrong("media_type", problem))?;
+    let text = object.text("data", BATCH_BYTES_MAX)?;
+    let text = object.required("data", text, "the file's bytes in base64")?;
+    let data = BASE64.decode(text).map_err(|error| object.wrong("data", format!("is not base64: {error}")))?;
+    Ok(Report::Artifact { name, media_type, data })
 }

@@ -7,6 +7,7 @@ use rigwire_shared::time::Timestamp;
 use super::{Model, Record};
 use crate::artifact::{self, ARRIVING_MAX, Announced, Arrival, File, Hash, Incoming, Progress};
 use crate::event::{RunEventBody, RunLog};
+use crate::run::Run;
 
 /// Part of the hub that speaks of files in a run's log.
 const SOURCE: &str = "artifacts";
@@ -161,11 +162,32 @@ impl Model {
         self.runs.get(&run).is_some_and(|run| run.finished().is_none())
     }
 
+    /// A file that a program reports: its event, under a name of its own, and itself. Or why it is too large. `trial` is the
+    /// run with what was reported before it.
+    pub(super) fn reported_artifact(
+        &self,
+        trial: &Run,
+        name: &str,
+        media_type: &str,
+        data: &[u8],
+        at: Timestamp,
+    ) -> Result<(RunEventBody, File), String> {
+        let (run, size) = (trial.header.id, data.len() as u64);
+        self.fits(trial, size)?;
+        let name = artifact::unique(name, |other| trial.artifacts().has(other) || self.awaits(run, other));
+        let (media_type, path) = (media_type.to_owned(), artifact::path(run, &name));
+        let body = RunEventBody::Artifact { name: name.clone(), media_type: media_type.clone(), path, size };
+        Ok((body, File { run, name, media_type, bytes: data.to_vec(), at, step: None }))
+    }
+
     /// Whether a run may leave another file, with those counted that are still to come.
     fn artifact_fits(&self, run: RunId, size: u64) -> Result<(), String> {
-        let (mut files, mut bytes) =
-            self.runs.get(&run).map_or((0, 0), |run| (run.artifacts().files(), run.artifacts().bytes()));
-        for (_, size) in self.arriving.awaited(run) {
+        self.runs.get(&run).map_or(Ok(()), |run| self.fits(run, size))
+    }
+
+    fn fits(&self, run: &Run, size: u64) -> Result<(), String> {
+        let (mut files, mut bytes) = (run.artifacts().files(), run.artifacts().bytes());
+        for (_, size) in self.arriving.awaited(run.header.id) {
             files += 1;
             bytes = bytes.saturating_add(size);
         }
@@ -178,11 +200,13 @@ impl Model {
         full.then(|| format!("{ARRIVING_MAX} files of agent {agent} are under way already"))
     }
 
+    fn awaits(&self, run: RunId, name: &str) -> bool {
+        self.arriving.awaited(run).any(|(awaited, _)| awaited == name)
+    }
+
     fn artifact_name(&self, run: RunId, name: &str) -> String {
-        let taken = |other: &str| {
-            self.runs.get(&run).is_some_and(|run| run.artifacts().has(other))
-                || self.arriving.awaited(run).any(|(name, _)| name == other)
-        };
+        let taken =
+            |other: &str| self.runs.get(&run).is_some_and(|run| run.artifacts().has(other)) || self.awaits(run, other);
         artifact::unique(name, taken)
     }
 }

@@ -8,7 +8,7 @@ use rigwire_shared::time::Timestamp;
 
 use super::{Model, Record};
 use crate::event::{RunEventBody, RunHeader, RunStatus, StepCard, TestCard};
-use crate::external::{Mistake, Reported, StartExternal};
+use crate::external::{Mistake, Report, Reported, StartExternal};
 use crate::run::{INITIALIZING, Run};
 
 /// What became of a batch.
@@ -31,6 +31,8 @@ pub enum ReportError {
     Ended(RunId, RunStatus),
     #[error(transparent)]
     Contradiction(Mistake),
+    #[error(transparent)]
+    TooLarge(Mistake),
 }
 
 impl Model {
@@ -106,10 +108,20 @@ impl Model {
         let mut trial = run.clone();
         let mut next_number = self.next_number;
         let mut bodies: Vec<(RunEventBody, Timestamp)> = Vec::new();
+        let mut files = Vec::new();
         for (index, reported) in &fresh {
             let path = format!("events[{index}]");
             let found = trial.report(reported, &path, &mut next_number, now).map_err(ReportError::Contradiction)?;
             let at = reported.at.unwrap_or(now);
+            if let Report::Artifact { name, media_type, data } = &reported.report {
+                let (body, file) = self
+                    .reported_artifact(&trial, name, media_type, data, at)
+                    .map_err(|problem| ReportError::TooLarge(Mistake { path: format!("{path}.data"), problem }))?;
+                trial.apply(&body, at);
+                bodies.push((body, at));
+                files.push(file);
+                continue;
+            }
             for body in found {
                 trial.apply(&body, at);
                 bodies.push((body, at));
@@ -132,6 +144,9 @@ impl Model {
         }
         if !ids.is_empty() {
             self.record(Record::Reported { run: id, ids });
+        }
+        for file in files {
+            self.record(Record::Artifact(Box::new(file)));
         }
         for (body, at) in bodies {
             self.emit(id, body, at);

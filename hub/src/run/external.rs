@@ -166,6 +166,8 @@ impl Run {
                 }
                 vec![RunEventBody::Custom(event.clone())]
             }
+            // Its name, and whether there is room for it, are the model's to say.
+            Report::Artifact { .. } => Vec::new(),
             Report::Wells(wells) => vec![RunEventBody::Wells { wells: wells.clone() }],
         };
         Ok(bodies)

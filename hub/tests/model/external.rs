@@ -117,6 +117,7 @@ fn every_kind_of_event_is_taken() {
         json!({"type": "test", "test": "t", "name": "T", "status": "running", "progress": 5, "current_run": 1, "total_runs": 2}),
         json!({"type": "test", "test": "t", "status": "completed", "success": false, "score": 0.5, "duration_s": 2}),
         json!({"type": "tool", "name": "grep", "status": "completed", "result": [1], "error": null}),
+        json!({"type": "artifact", "name": "a.csv", "media_type": "text/csv; header=present", "data": "YSxiCg=="}),
         json!({"type": "event", "event_type": "llm_request", "payload": {"m": 1}, "sequence": 1, "duration_ms": 2.5}),
         json!({"type": "wells", "wells": {"plate": {"liquid_mask": "0x3", "volumes": [1, 2.5]}, "tips": {"tip_mask": "0xff"}}}),
         json!({"type": "log", "level": "info", "message": "m", "id": "1", "at": "2030-01-31T12:00:00.25+02:00"}),
@@ -176,8 +177,17 @@ fn every_mistake_is_named() {
         ),
         (json!({"type": "wells", "wells": {"p": {"colour": 1}}}), "events[1].wells.p.colour: wells have no such field"),
         (
-            json!({"type": "artifact", "name": "a", "media_type": "b", "data": ""}),
-            "events[1].type: artifact is not taken",
+            json!({"type": "artifact", "name": "../a", "media_type": "text/csv", "data": ""}),
+            "events[1].name: '/' may not be in the name of a file",
+        ),
+        (
+            json!({"type": "artifact", "name": "a", "media_type": "csv", "data": ""}),
+            "events[1].media_type: \"csv\" is no media type, expected a form such as text/csv",
+        ),
+        (json!({"type": "artifact", "name": "a", "media_type": "text/csv"}), "events[1].data: is missing, expected"),
+        (
+            json!({"type": "artifact", "name": "a", "media_type": "text/csv", "data": "YQ=?"}),
+            "events[1].data: is not base64: ",
         ),
     ] {
         let batch = json!([{"type": "progress", "percent": 1}, event]).to_string();
@@ -468,6 +478,42 @@ fn the_broker_brings_batches_and_what_is_refused_is_counted() {
     ingest::take(&mut world.model, &Topic::Ingest(RunId(Uuid::nil())).text(), b"[]", world.now);
     assert_eq!(world.model.reports_refused(), 3);
     assert_eq!(world.run(run).progress.percent, 7.0);
+}
+
+#[test]
+fn files_are_taken_with_their_batch_or_not_at_all() {
+    let mut world = World::new();
+    world.model.set_artifact_limits(rigwire::artifact::Limits { file: 4, run: 8 });
+    let run = world.start(solve());
+    let file =
+        |name: &str, data: &str| json!({"type": "artifact", "name": name, "media_type": "text/csv", "data": data});
+    let mut first = json!([file("x.csv", "YSxi"), file("x.csv", "YQ==")]);
+    first[0]["id"] = json!("1");
+    first[1]["id"] = json!("2");
+    assert_eq!(world.report(run, first.clone()).map(|receipt| receipt.accepted), Ok(2));
+    assert_eq!(world.report(run, first).map(|receipt| receipt.accepted), Ok(0));
+    for (batch, problem) in [
+        (json!([file("y", "YQ=="), file("y", "YWJjZGU=")]), "events[1].data: it has 5 bytes, a file may have 4"),
+        (
+            json!([file("y", "YWJj"), file("z", "YWJj")]),
+            "events[1].data: it has 3 bytes, the run's files have 7 already and may have 8 together",
+        ),
+        (
+            json!([file("y", "YQ=="), {"type": "status", "status": "completed"}, file("z", "")]),
+            "events[2]: the run is completed already",
+        ),
+    ] {
+        assert_eq!(world.report(run, batch).map_err(|refused| refused.to_string()), Err(problem.to_owned()));
+    }
+    let told: Vec<(String, u64)> = world
+        .bodies()
+        .into_iter()
+        .filter_map(|body| match body {
+            RunEventBody::Artifact { path, size, .. } => Some((path.clone(), *size)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(format!("{run}/x.csv"), 3), (format!("{run}/x-2.csv"), 1)]);
 }
 
 fn open(directory: &std::path::Path) -> (Model, Store, store::Writer) {

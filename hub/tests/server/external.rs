@@ -119,6 +119,24 @@ async fn a_program_reports_over_the_broker() {
         while !matches!(events.poll().await.unwrap(), Event::Incoming(Incoming::PubAck(_))) {}
     })
     .await;
+    let topic = Topic::Ingest(RunId(id.parse().unwrap())).text();
+    let file = json!([{"type": "artifact", "name": "x.csv", "media_type": "text/csv", "data": "YSxiCg=="}]);
+    client.publish(topic, QoS::AtLeastOnce, false, file.to_string()).await.unwrap();
+    within("the broker's confirmation", async {
+        while !matches!(events.poll().await.unwrap(), Event::Incoming(Incoming::PubAck(_))) {}
+    })
+    .await;
+    let url = format!("/api/v1/artifacts/{id}/x.csv");
+    within("the file", async {
+        while hub.get(&url).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(hub.get(&url).await.body, "a,b\n");
+    let again = hub.request("POST", &format!("/api/v1/runs/{id}/events"), &file.to_string()).await;
+    assert_eq!(again.status, 202, "{}", again.body);
+    assert_eq!(hub.get(&format!("/api/v1/artifacts/{id}/x-2.csv")).await.body, "a,b\n");
     within("the progress", async {
         while hub.get(&format!("/api/v1/runs/{id}")).await.body["progress"] != 42.0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
