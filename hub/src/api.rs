@@ -2,9 +2,13 @@
 
 pub mod agents;
 pub mod artifacts;
+pub mod completeness;
 pub mod devices;
 pub mod external;
 pub mod health;
+pub mod ledger;
+pub mod logs;
+pub mod metrics;
 pub mod procedures;
 pub mod reports;
 pub mod reservations;

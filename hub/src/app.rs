@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::continuity::Continuity;
 use crate::hub::Hub;
+use crate::ledger::Ledger;
 use crate::procedures::Procedures;
 
 #[derive(Clone)]
@@ -17,6 +18,7 @@ pub struct App {
     pub address: SocketAddr,
     pub procedures: Arc<Procedures>,
     pub continuity: Arc<Continuity>,
+    pub ledger: Arc<Ledger>,
     /// Cancelled when the hub stops.
     pub shutdown: CancellationToken,
     /// Open sockets, waited for when the hub stops.

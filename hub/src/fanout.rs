@@ -2,7 +2,6 @@
 //! in a bounded queue per client.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -37,7 +36,6 @@ const HARD_LIMIT: usize = 2 * LIMIT;
 pub struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Notify,
-    counters: QueueCounters,
 }
 
 #[derive(Debug, Default)]
@@ -46,14 +44,29 @@ struct Waiting {
     /// Dropped since the client was last told.
     lost: u64,
     overflowed: bool,
+    closed: bool,
+    tally: Tally,
 }
 
-/// The watcher's side of the ledger.
-#[derive(Debug, Default)]
-pub struct QueueCounters {
-    pub received: AtomicU64,
-    pub dropped: AtomicU64,
-    pub coalesced: AtomicU64,
+/// What became of the events for a watcher: those received were passed on to its session, replaced by newer ones, dropped
+/// because it is slow, or are left in the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub received: u64,
+    pub passed: u64,
+    pub coalesced: u64,
+    pub dropped: u64,
+    pub left: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        self.received += other.received;
+        self.passed += other.passed;
+        self.coalesced += other.coalesced;
+        self.dropped += other.dropped;
+        self.left += other.left;
+    }
 }
 
 /// What a client's session gets next.
@@ -71,15 +84,14 @@ pub enum Taken {
 impl Queue {
     pub fn push(&self, published: &Arc<Published>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        if waiting.closed {
+            return;
+        }
+        waiting.tally.received += 1;
         match waiting.admit(published) {
             Admitted::Whole => {}
-            Admitted::Replacing => {
-                self.counters.coalesced.fetch_add(1, Ordering::Relaxed);
-            }
-            Admitted::Dropping => {
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+            Admitted::Replacing => waiting.tally.coalesced += 1,
+            Admitted::Dropping(count) => waiting.tally.dropped += count,
         }
         drop(waiting);
         self.arrived.notify_one();
@@ -91,7 +103,10 @@ impl Queue {
             return Taken::Overflowed;
         }
         match waiting.events.pop_front() {
-            Some(published) => Taken::Event { published, lost: std::mem::take(&mut waiting.lost) },
+            Some(published) => {
+                waiting.tally.passed += 1;
+                Taken::Event { published, lost: std::mem::take(&mut waiting.lost) }
+            }
             None => Taken::Nothing,
         }
     }
@@ -106,19 +121,34 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    pub fn counters(&self) -> &QueueCounters {
-        &self.counters
+    pub fn tally(&self) -> Tally {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).tally()
+    }
+
+    /// Takes nothing more.
+    pub fn close(&self) -> Tally {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = true;
+        waiting.tally()
     }
 }
 
 enum Admitted {
     Whole,
     Replacing,
-    Dropping,
+    /// So many made room, or found none.
+    Dropping(u64),
 }
 
 impl Waiting {
+    fn tally(&self) -> Tally {
+        Tally { left: self.events.len() as u64, ..self.tally }
+    }
+
     fn admit(&mut self, published: &Arc<Published>) -> Admitted {
+        if self.overflowed {
+            return Admitted::Dropping(1);
+        }
         let class = published.event.class();
         if let Class::Latest(_) = class
             && let Some(older) = self.events.iter().position(|waiting| waiting.event.class() == class)
@@ -133,19 +163,20 @@ impl Waiting {
                 Some(oldest) => {
                     self.events.remove(oldest);
                     self.lost += 1;
-                    admitted = Admitted::Dropping;
+                    admitted = Admitted::Dropping(1);
                 }
                 None if class != Class::Keep => {
                     self.lost += 1;
-                    return Admitted::Dropping;
+                    return Admitted::Dropping(1);
                 }
                 None => {}
             }
         }
         if self.events.len() >= HARD_LIMIT {
             self.overflowed = true;
+            let cleared = self.events.len() as u64;
             self.events.clear();
-            return Admitted::Dropping;
+            return Admitted::Dropping(cleared + 1);
         }
         self.events.push_back(Arc::clone(published));
         admitted

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rigwire_shared::agent::{AgentState, DeviceCard, DeviceState, Inventory};
-use rigwire_shared::event::DeviceChange;
+use rigwire_shared::event::{DeviceChange, GapCause};
 use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position};
 use rigwire_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,61 @@ pub struct Counters {
     pub gaps: u64,
     pub samples_lost: u64,
     pub malformed: u64,
+    /// `samples_lost` by cause, as far as it was told since causes are counted.
+    #[serde(default)]
+    pub lost: Lost,
+    #[serde(default)]
+    pub commands: u64,
+}
+
+/// Samples lost, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lost {
+    spool_full: u64,
+    spool_damaged: u64,
+    poll_skipped: u64,
+    sensor_fault: u64,
+    port_overrun: u64,
+    queue_full: u64,
+}
+
+impl Lost {
+    pub fn by_cause(&self) -> impl Iterator<Item = (GapCause, u64)> {
+        [
+            (GapCause::SpoolFull, self.spool_full),
+            (GapCause::SpoolDamaged, self.spool_damaged),
+            (GapCause::PollSkipped, self.poll_skipped),
+            (GapCause::SensorFault, self.sensor_fault),
+            (GapCause::PortOverrun, self.port_overrun),
+            (GapCause::QueueFull, self.queue_full),
+        ]
+        .into_iter()
+        .filter(|(_, samples)| *samples > 0)
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.by_cause().map(|(_, samples)| samples).sum()
+    }
+
+    fn of(&mut self, cause: GapCause) -> &mut u64 {
+        match cause {
+            GapCause::SpoolFull => &mut self.spool_full,
+            GapCause::SpoolDamaged => &mut self.spool_damaged,
+            GapCause::PollSkipped => &mut self.poll_skipped,
+            GapCause::SensorFault => &mut self.sensor_fault,
+            GapCause::PortOverrun => &mut self.port_overrun,
+            GapCause::QueueFull => &mut self.queue_full,
+        }
+    }
+}
+
+impl Counters {
+    pub fn note_lost(&mut self, cause: GapCause, samples: u64) {
+        self.samples_lost = self.samples_lost.saturating_add(samples);
+        let lost = self.lost.of(cause);
+        *lost = lost.saturating_add(samples);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -176,6 +231,12 @@ impl Fleet {
             counters: Counters::default(),
             asked: Asked::default(),
         })
+    }
+
+    pub fn note_command(&mut self, agent: &AgentId) {
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.counters.commands += 1;
+        }
     }
 
     pub fn devices(&self) -> impl Iterator<Item = &Device> {

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod hub;
 pub mod ingest;
 pub mod lease;
+pub mod ledger;
 pub mod model;
 pub mod module;
 pub mod mqtt;

@@ -11,7 +11,10 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::api::{agents, artifacts, devices, external, health, procedures, reports, reservations, runs};
+use crate::api::{
+    agents, artifacts, completeness, devices, external, health, ledger, logs, metrics, procedures, reports,
+    reservations, runs,
+};
 use crate::app::App;
 use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use crate::error::{ApiError, in_json};
@@ -32,6 +35,10 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/runs/{id}/events", get(runs::events).post(external::events))
         .route("/api/v1/runs/{id}/steps", get(runs::steps))
         .route("/api/v1/runs/{id}/artifacts", get(artifacts::list))
+        .route("/api/v1/runs/{id}/logs", get(logs::get))
+        .route("/api/v1/runs/{id}/metrics", get(metrics::get))
+        .route("/api/v1/runs/{id}/completeness", get(completeness::get))
+        .route("/api/v1/ledger", get(ledger::get))
         .route("/api/v1/artifacts/{*path}", get(artifacts::get))
         .route("/api/v1/reports/{id}", get(reports::get))
         .route("/api/v1/devices", get(devices::list))

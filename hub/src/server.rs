@@ -83,6 +83,7 @@ impl Server {
             address,
             procedures,
             continuity: Arc::default(),
+            ledger: Arc::default(),
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };

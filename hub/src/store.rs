@@ -22,10 +22,12 @@ mod lease;
 mod read;
 mod reported;
 mod schema;
+mod told;
 mod write;
 
 pub use artifact::ArtifactRow;
 pub use read::{EventRow, RunFilter, RunRow};
+pub use told::{Accounts, Gap, SERIES_MAX, Summary};
 
 /// Jobs that wait for the writer. When full, the hub's owner waits and with it everything that it would take in.
 const QUEUE: usize = 4096;

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::dialect::{Moment, Output, Request, Session, Text};
 use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
+use crate::ledger::{Ledger, Watcher};
 use crate::preview::Viewer;
 
 /// tungstenite clears its whole read buffer at every wake; its default of 128 KiB costs more than everything else together.
@@ -58,16 +59,22 @@ pub fn upgrade_then<S: Session + 'static>(
     let hub = app.hub.clone();
     let shutdown = app.shutdown.clone();
     let tracker = app.sockets.clone();
+    let ledger = Arc::clone(&app.ledger);
     upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER).max_message_size(MESSAGE_MAX).on_upgrade(
         move |socket| {
             tracker.track_future(async move {
+                let queue = Arc::new(Queue::default());
+                let viewer = NEXT_VIEWER.fetch_add(1, Ordering::Relaxed);
+                let watcher = ledger.enter(viewer, session.dialect(), Timestamp::now(), Arc::clone(&queue));
                 let mut connection = Connection {
                     socket,
                     session,
                     hub,
-                    viewer: Viewer(NEXT_VIEWER.fetch_add(1, Ordering::Relaxed)),
+                    viewer: Viewer(viewer),
                     previews: BTreeSet::new(),
-                    queue: Arc::new(Queue::default()),
+                    queue,
+                    ledger,
+                    watcher,
                     unflushed: false,
                 };
                 // Also while the client takes nothing or the record is waited for: a message is either written whole into the
@@ -92,6 +99,8 @@ struct Connection<S> {
     /// Previews that this socket started and has not stopped.
     previews: BTreeSet<DeviceId>,
     queue: Arc<Queue>,
+    ledger: Arc<Ledger>,
+    watcher: Arc<Watcher>,
     unflushed: bool,
 }
 
@@ -181,6 +190,7 @@ impl<S: Session> Connection<S> {
                     }
                     self.session.handle_event(&published, now);
                     self.carry_out().await?;
+                    self.watcher.note_held_back(self.session.held_back());
                 }
                 Taken::Nothing => return Ok(()),
                 Taken::Overflowed => return Err(closing(TRY_AGAIN_LATER, "too slow for messages that must arrive")),
@@ -193,7 +203,10 @@ impl<S: Session> Connection<S> {
     async fn carry_out(&mut self) -> Result<(), Ended> {
         while let Some(output) = self.session.next_output() {
             match output {
-                Output::Send(text) => self.write(message(&text)).await?,
+                Output::Send(text) => {
+                    self.write(message(&text)).await?;
+                    self.watcher.note_message();
+                }
                 Output::Do(Request::Watch(interest)) => {
                     let view = self.hub.watch(interest, &self.queue).await;
                     let view = view.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
@@ -241,13 +254,15 @@ impl<S: Session> Connection<S> {
                 break;
             }
         }
-        let counters = self.queue.counters();
+        self.watcher.note_held_back(self.session.held_back());
+        let account = self.ledger.leave(&self.watcher);
         tracing::debug!(
             dialect = self.session.dialect().as_str(),
-            received = counters.received.load(Ordering::Relaxed),
-            dropped = counters.dropped.load(Ordering::Relaxed),
-            coalesced = counters.coalesced.load(Ordering::Relaxed),
-            held_back = self.session.held_back(),
+            received = account.events.received,
+            dropped = account.events.dropped,
+            coalesced = account.events.coalesced,
+            unsent = account.events.left,
+            held_back = account.held_back,
             "a watcher left"
         );
         let Ended::Closing { code, reason } = ended else { return };

@@ -220,7 +220,7 @@ impl Model {
             }
             EventBody::Report { attempt, report, .. } => self.report(attempt, report, at, now),
             EventBody::Gap { device, samples, cause } => {
-                self.fleet.agent_mut(agent, now).counters.samples_lost += samples;
+                self.fleet.agent_mut(agent, now).counters.note_lost(cause, samples);
                 let event = DeviceEvent::Gap { device, agent: agent.clone(), samples, cause };
                 self.publish(at, EventKind::Device(event));
             }

@@ -295,6 +295,7 @@ impl Model {
 
     pub(super) fn send(&mut self, agent: &AgentId, body: CommandBody, expires_at: Timestamp) -> Option<CommandId> {
         let epoch = self.fleet.agent(agent)?.epoch;
+        self.fleet.note_command(agent);
         let id = CommandId(self.uuid());
         let command = Box::new(Command { id, epoch, expires_at, body });
         self.effect(Effect::Command { agent: agent.clone(), command });

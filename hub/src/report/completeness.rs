@@ -22,13 +22,13 @@ pub struct Completeness {
 
 impl Completeness {
     /// Takes the next number; they come in order.
-    pub(super) fn take(&mut self, number: u64) {
+    pub fn take(&mut self, number: u64) {
         self.hole(self.seen + 1, number.saturating_sub(1));
         self.found += 1;
         self.seen = number;
     }
 
-    pub(super) fn close(&mut self, last: u64, goes_on: bool) {
+    pub fn close(&mut self, last: u64, goes_on: bool) {
         self.hole(self.seen + 1, last);
         self.last = last.max(self.seen);
         self.goes_on = goes_on;

@@ -52,6 +52,7 @@ pub(super) fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
     // Added without changing what was there, so that an older record only lacks it.
     connection.execute_batch(super::reported::TABLE)?;
     connection.execute_batch(super::artifact::TABLE)?;
+    connection.execute_batch(super::told::INDEX)?;
     connection.execute_batch(super::lease::TABLE)?;
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! Queues of watchers: what a slow client loses, what it never loses, and that each event is encoded once.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rigwire::dialect::{Dialect, Interest, RunReference};
 use rigwire::event::{
     Event, EventKind, Progress, RunEvent, RunEventBody, RunHeader, RunKind, RunLog, RunStatus, StepCounts,
 };
-use rigwire::fanout::{Published, Queue, Registry, Taken};
+use rigwire::fanout::{Published, Queue, Registry, Taken, Tally};
 use rigwire_shared::event::Level;
 use rigwire_shared::ids::RunId;
 use rigwire_shared::time::Timestamp;
@@ -81,7 +80,7 @@ fn only_the_newest_progress_waits() {
         queue.push(&event);
     }
     assert_eq!(drain(&queue), (vec![2, 4], 0));
-    assert_eq!(queue.counters().coalesced.load(Ordering::Relaxed), 2);
+    assert_eq!(queue.tally().coalesced, 2);
 }
 
 #[test]
@@ -94,7 +93,7 @@ fn logs_make_room_oldest_first_and_are_counted() {
     let (numbers, lost) = drain(&queue);
     assert_eq!((numbers.len(), lost), (1000, 500));
     assert_eq!(numbers[..2], [1, 502], "the status stays, the oldest logs go");
-    assert_eq!(queue.counters().dropped.load(Ordering::Relaxed), 500);
+    assert_eq!(queue.tally(), Tally { received: 1500, passed: 1000, coalesced: 0, dropped: 500, left: 0 });
 }
 
 #[test]
@@ -112,6 +111,12 @@ fn what_must_arrive_pushes_logs_out_and_then_ends_the_connection() {
         queue.push(&status(number));
     }
     assert!(matches!(queue.take(), Taken::Overflowed));
+    // What nobody will be given any more is counted like the rest.
+    queue.push(&status(2001));
+    assert_eq!(queue.tally(), Tally { received: 4002, passed: 1000, coalesced: 0, dropped: 3002, left: 0 });
+    queue.close();
+    queue.push(&status(2002));
+    assert_eq!(queue.tally().received, 4002);
 }
 
 #[test]

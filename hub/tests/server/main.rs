@@ -9,3 +9,4 @@ mod rest;
 mod sockets;
 mod stop;
 mod support;
+mod told;

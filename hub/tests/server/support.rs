@@ -125,9 +125,14 @@ async fn read_answer(stream: &mut TcpStream) -> Answer {
                 let lines = head.lines().filter_map(|line| line.split_once(": "));
                 lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
             };
+            if header("transfer-encoding").is_some_and(|coding| coding == "chunked") && body.ends_with("0\r\n\r\n") {
+                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                return Answer { status, head: head.to_owned(), body: Value::String(unchunked(body)) };
+            }
+            let chunked = header("transfer-encoding").is_some();
             let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
             let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-            if body.len() >= length {
+            if !chunked && body.len() >= length {
                 let body = serde_json::from_str(body).unwrap_or(Value::String(body.to_owned()));
                 return Answer { status, head: head.to_owned(), body };
             }
@@ -143,6 +148,17 @@ async fn read_answer(stream: &mut TcpStream) -> Answer {
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// A body that came in chunks, put together.
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
 }
 
 pub(crate) struct Socket {

@@ -1,0 +1,100 @@
+//! A run's log, a page at a time as JSON or to its end as plain text.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use rigwire_shared::event::Level;
+use rigwire_shared::ids::RunId;
+use rigwire_shared::time::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::runs::snapshot;
+use crate::app::App;
+use crate::dialect::rfc3339;
+use crate::error::ApiError;
+use crate::event::RunLog;
+
+const PAGE_MAX: usize = 5000;
+
+/// Lines read at a time when all are asked for.
+const TEXT_PAGE: usize = 1000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+    /// The least that a line must matter.
+    level: Option<Level>,
+    format: Option<Format>,
+}
+
+pub async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Result<Query<LogsQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
+    let run = snapshot(&app, &id).await?;
+    let levels: Vec<&'static str> = [Level::Debug, Level::Info, Level::Warning, Level::Error]
+        .into_iter()
+        .filter(|level| query.level.is_none_or(|least| *level >= least))
+        .map(Level::as_str)
+        .collect();
+    if query.format == Some(Format::Text) {
+        return Ok(text(app, run.header.id, query.after, levels, query.limit));
+    }
+    let limit = query.limit.unwrap_or(1000).clamp(1, PAGE_MAX);
+    let lines = app.hub.store().run_logs(run.header.id, query.after, levels, limit).await?;
+    let next = lines.last().map_or(query.after, |(number, ..)| *number);
+    let lines: Vec<serde_json::Value> = lines.iter().map(|(number, at, log)| row(*number, *at, log)).collect();
+    Ok(Json(json!({"logs": lines, "next": next})).into_response())
+}
+
+fn row(number: u64, at: Timestamp, log: &RunLog) -> serde_json::Value {
+    json!({
+        "seq": number, "at": rfc3339(at), "level": log.level, "message": log.message, "device": log.device,
+        "module": log.module, "step": log.step, "source": log.source,
+    })
+}
+
+/// The log as a text, read from the record while it is sent.
+fn text(app: App, run: RunId, after: u64, levels: Vec<&'static str>, limit: Option<usize>) -> Response {
+    let left = limit.unwrap_or(usize::MAX);
+    let pages = stream::try_unfold((after, left), move |(after, left)| {
+        let (app, levels) = (app.clone(), levels.clone());
+        async move {
+            let lines = app.hub.store().run_logs(run, after, levels, left.min(TEXT_PAGE)).await?;
+            let Some((last, ..)) = lines.last() else { return Ok(None) };
+            let next = (*last, left.saturating_sub(lines.len()));
+            let page: String = lines.iter().map(|(_, at, log)| line(*at, log)).collect();
+            Ok::<_, anyhow::Error>(Some((page, next)))
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::from_stream(pages)).into_response()
+}
+
+/// One line of text, whatever a program wrote: lines of its own are indented.
+fn line(at: Timestamp, log: &RunLog) -> String {
+    let device = log.device.as_ref().map(|device| format!(" [{device}]")).unwrap_or_default();
+    let message = log.message.trim_end().replace('\n', "\n    ");
+    format!("{} {:<7} {}{device}: {message}\n", rfc3339(at), log.level.as_str().to_uppercase(), log.source)
+}
