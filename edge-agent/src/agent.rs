@@ -13,10 +13,11 @@ use crate::clock::HubClock;
 use crate::config::{Config, host_name};
 use crate::device::connect::{self, InstrumentOpener};
 use crate::device::{self, DeviceTask, HubLink};
-use crate::dispatch::{self, Desk, Dispatch};
+use crate::dispatch::{self, Desk, Dispatch, Programs};
 use crate::events;
 use crate::inventory::Board;
 use crate::mqtt::{self, Mqtt};
+use crate::program::{self, host::HostTask};
 use crate::recorder::{self, Recorder};
 use crate::spool::Spool;
 use crate::supervise::{self, Phase};
@@ -36,8 +37,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     recorder::begin(&mut spool, &host, &damage)?;
     tracing::info!(agent = %config.id, epoch = epoch.0, hub = %config.hub, instruments = config.instruments.len(), "the agent starts");
 
+    // Before anything new begins.
+    let cleared = program::leftover::clear(&config.spool).context("ending programs that were left running")?;
     let settings: Vec<_> = config.instruments.iter().map(connect::settings).collect();
-    let board = Board::new(epoch, settings.iter().map(device::Settings::card).collect());
+    let computer = Some(&config.host).filter(|host| !host.programs.is_empty());
+    let cards = settings.iter().map(device::Settings::card).chain(computer.map(program::host::card));
+    let board = Board::new(epoch, cards.collect());
     let offline = HubLink { connected: false, since: Instant::now(), time: None };
     let (hub, hub_watch) = watch::channel(offline);
     let (events, entries) = events::channel();
@@ -67,6 +72,26 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         };
         devices.tasks.spawn(device::run(task));
     }
+    program::host::tell_cleared(&config.host.id, &cleared, &events).await;
+    let programs = if config.host.programs.is_empty() {
+        Programs::Off(program::off(config.host.file.as_deref()))
+    } else {
+        let id = config.host.id.clone();
+        // When full, a command is refused as busy.
+        let (sender, receiver) = mpsc::channel(32);
+        orders.insert(id.clone(), sender);
+        let task = HostTask {
+            config: config.host,
+            spool: config.spool,
+            events: events.clone(),
+            board: board.clone(),
+            orders: receiver,
+            hub: hub_watch.clone(),
+            shutdown: devices.token.clone(),
+        };
+        devices.tasks.spawn(program::host::run(task));
+        Programs::On(id)
+    };
     let mqtt = Mqtt {
         agent: config.id,
         epoch,
@@ -80,7 +105,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         link: hub,
         clock: HubClock::default(),
     };
-    let desk = Desk::new(epoch, orders.keys().cloned().collect());
+    let desk = Desk::new(epoch, orders.keys().cloned().collect(), programs);
     let dispatch = Dispatch { desk, commands, orders, events, board, live: live_in, hub: hub_watch };
     devices.tasks.spawn(dispatch::run(dispatch, devices.token.clone()));
     recording.tasks.spawn(recorder::run(Recorder { spool, events: entries, link: told }, recording.token.clone()));

@@ -12,12 +12,16 @@ use crate::port::PortAddress;
 use crate::profile::{Profile, SerialSettings};
 
 mod file;
+mod program;
 
+pub use crate::program::{ProgramConfig, User};
 pub use rigwire_shared::broker::BrokerAddress;
 
 /// Bytes that the spool may keep, unless the file says otherwise.
 const SPOOL_LIMIT_MIB: u64 = 256;
 const SPOOL_LIMIT_MIB_MIN: u64 = 1;
+/// Programs that may run at once.
+const MAX_PARALLEL: usize = 4;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -28,12 +32,36 @@ pub struct Config {
     /// Level or filter for the log on standard error.
     pub log: String,
     pub instruments: Vec<InstrumentConfig>,
+    pub host: HostConfig,
+}
+
+/// This computer as a device that runs programs. It is one when a program is listed.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    pub id: DeviceId,
+    pub tags: Vec<String>,
+    pub max_parallel: usize,
+    pub programs: Vec<ProgramConfig>,
+    /// Where programs are listed, for messages.
+    pub file: Option<PathBuf>,
+}
+
+impl HostConfig {
+    /// Without a program: nothing runs.
+    pub fn new(agent: &AgentId) -> Self {
+        let name: String = format!("host-{agent}").chars().take(rigwire_shared::ids::NAME_MAX).collect();
+        #[expect(clippy::expect_used, reason = "what an agent id may hold, a device id may hold, too")]
+        let id = DeviceId::new(&name).expect("host- and an agent id make a device id");
+        Self { id, tags: Vec::new(), max_parallel: MAX_PARALLEL, programs: Vec::new(), file: None }
+    }
 }
 
 impl Config {
     /// Defaults around what has none. Instruments may be added.
     pub fn new(id: AgentId, hub: BrokerAddress, spool: PathBuf) -> Self {
-        Self { id, hub, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log: "info".to_owned(), instruments: Vec::new() }
+        let host = HostConfig::new(&id);
+        let log = "info".to_owned();
+        Self { id, hub, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log, instruments: Vec::new(), host }
     }
 
     /// Reads the file, if there is one, under the options. All that is wrong is reported together.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::device::{HubLink, Order, StepOrder};
 use crate::events::Events;
 use crate::inventory::Board;
+use crate::program;
 use crate::step;
 
 /// Attempts that are remembered, so that a repeated command is not performed again.
@@ -29,17 +30,27 @@ pub(crate) enum Verdict {
     NoPreview(CommandId, DeviceId),
 }
 
+/// Whether this agent runs programs, and as which device.
+#[derive(Debug)]
+pub(crate) enum Programs {
+    On(DeviceId),
+    /// None is listed; what would have to be said where.
+    Off(StepError),
+}
+
 #[derive(Debug)]
 pub(crate) struct Desk {
     epoch: Epoch,
     devices: Vec<DeviceId>,
+    programs: Programs,
     attempts: HashMap<AttemptId, DeviceId>,
     oldest_first: VecDeque<AttemptId>,
 }
 
 impl Desk {
-    pub(crate) fn new(epoch: Epoch, devices: Vec<DeviceId>) -> Self {
-        Self { epoch, devices, attempts: HashMap::new(), oldest_first: VecDeque::new() }
+    /// `devices` are all, the one for programs too.
+    pub(crate) fn new(epoch: Epoch, devices: Vec<DeviceId>, programs: Programs) -> Self {
+        Self { epoch, devices, programs, attempts: HashMap::new(), oldest_first: VecDeque::new() }
     }
 
     /// `hub_now` is the time by the hub's clock, which is the one that commands expire by.
@@ -97,7 +108,16 @@ impl Desk {
             let outcome = StepOutcome::Failed { error };
             Verdict::Say(EventBody::StepFinished(StepFinished { attempt, run, outcome, duration_us: 0 }))
         };
-        if ![step::READ, step::ACTION, step::SAFE_STATE].contains(&module.as_str()) {
+        match &self.programs {
+            Programs::Off(error) if module == program::RUN => return fail(error.clone()),
+            Programs::On(host) if module == program::RUN && device.as_ref() != Some(host) => {
+                let on = device.map_or_else(|| "nothing".to_owned(), |device| device.to_string());
+                let message = format!("{module} acts on {host} at this agent, not on {on}");
+                return fail(StepError { code: code::MODULE_UNKNOWN.to_owned(), message });
+            }
+            Programs::On(_) | Programs::Off(_) => {}
+        }
+        if ![step::READ, step::ACTION, step::SAFE_STATE, program::RUN].contains(&module.as_str()) {
             return fail(step::unknown_module(&module));
         }
         let Some(device) = device else {

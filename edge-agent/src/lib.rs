@@ -14,6 +14,7 @@ mod mqtt;
 mod outbox;
 pub mod port;
 pub mod profile;
+mod program;
 pub mod protocol;
 mod recorder;
 pub mod simulator;

@@ -56,8 +56,10 @@ pub(crate) fn plan(
 }
 
 pub(crate) fn unknown_module(module: &str) -> StepError {
-    let message =
-        format!("module {module:?} is not one that this agent runs, expected {READ}, {ACTION} or {SAFE_STATE}");
+    let message = format!(
+        "module {module:?} is not one that this agent runs, expected {READ}, {ACTION}, {SAFE_STATE} or {}",
+        crate::program::RUN
+    );
     StepError { code: code::MODULE_UNKNOWN.to_owned(), message }
 }
 

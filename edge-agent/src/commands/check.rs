@@ -22,6 +22,15 @@ fn summary(config: &Config) -> String {
     if config.instruments.is_empty() {
         text.push_str("\n  no instruments");
     }
+    for program in &config.host.programs {
+        let user = program.user.as_ref().map_or("the agent's own user", |user| user.name.as_str());
+        let command = program.command.join(" ");
+        text.push_str(&format!("\n  {}: program {}, {command}, as {user}", config.host.id, program.name));
+        let missing = program.command.first().filter(|path| !std::path::Path::new(path).is_file());
+        if let Some(path) = missing {
+            text.push_str(&format!("\n    note: {path} is not there now"));
+        }
+    }
     text
 }
 
@@ -43,5 +52,9 @@ mod tests {
         let port = "/dev/ttyUSB0".parse().unwrap();
         config.instruments.push(InstrumentConfig::new(DeviceId::new("dmm-1").unwrap(), profile, port));
         assert!(summary(&config).ends_with("\n  dmm-1: hp.34401a on /dev/ttyUSB0, mode observe"));
+        let command = vec!["/nonexistent/solver".to_owned(), "--fast".to_owned()];
+        config.host.programs.push(crate::config::ProgramConfig::new("solver", command));
+        let expected = "\n  host-bench-1: program solver, /nonexistent/solver --fast, as the agent's own user\n    note: /nonexistent/solver is not there now";
+        assert!(summary(&config).ends_with(expected), "{}", summary(&config));
     }
 }

@@ -27,6 +27,9 @@ struct File {
     profile_dirs: Vec<PathBuf>,
     #[serde(default)]
     instrument: Vec<Instrument>,
+    host: Option<super::program::Host>,
+    #[serde(default)]
+    program: Vec<super::program::Program>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,15 +89,15 @@ pub(super) fn load(path: Option<&Path>, options: &Options) -> Result<Config, Con
     }
 }
 
-struct Check<'a> {
-    name: &'a str,
+pub(super) struct Check<'a> {
+    pub(super) name: &'a str,
     text: &'a str,
     problems: Vec<String>,
 }
 
 impl Check<'_> {
     fn config(&mut self, file: File, directory: &Path, options: &Options) -> Option<Config> {
-        let File { id, hub, spool, spool_limit_mib, log, profile_dirs, instrument } = file;
+        let File { id, hub, spool, spool_limit_mib, log, profile_dirs, instrument, host, program } = file;
         let id = self.either("id", options.id.as_deref(), id, |text| {
             AgentId::new(text).map_err(|error| {
                 format!("{text:?} is not an agent id: {error}, expected 1 to 64 of a to z, 0 to 9, _ and -")
@@ -124,8 +127,11 @@ impl Check<'_> {
             .filter_map(|instrument| self.instrument(instrument, directory, &dirs, &mut seen))
             .collect();
         let spool = options.spool.clone().or_else(|| spool.map(|spool| directory.join(spool)));
+        let id = id?.unwrap_or_else(super::default_id);
+        let host = self.host(host, program, directory, &id, &mut seen);
         Some(Config {
-            id: id?.unwrap_or_else(super::default_id),
+            id,
+            host,
             hub: hub?.unwrap_or_else(|| BrokerAddress::new("127.0.0.1", 1883)),
             spool: spool.unwrap_or_else(|| PathBuf::from("rigwire-spool")),
             spool_limit_mib: limit.unwrap_or(SPOOL_LIMIT_MIB),
@@ -198,7 +204,7 @@ impl Check<'_> {
         Some(config)
     }
 
-    fn device_id(&mut self, id: &Spanned<String>, seen: &mut Seen) -> Option<DeviceId> {
+    pub(super) fn device_id(&mut self, id: &Spanned<String>, seen: &mut Seen) -> Option<DeviceId> {
         let text = id.get_ref();
         let parsed = match DeviceId::new(text) {
             Ok(parsed) => parsed,
@@ -211,7 +217,7 @@ impl Check<'_> {
         };
         let line = self.line(id.span().start);
         if let Some(first) = seen.ids.insert(parsed.clone(), line) {
-            let message = format!("{text:?} is the id of the instrument in line {first} too, expected one id for each");
+            let message = format!("{text:?} is the id of the device in line {first} too, expected one id for each");
             self.complain(&id.span(), "id", &message);
             return None;
         }
@@ -300,7 +306,7 @@ impl Check<'_> {
         self.problems.push(format!("{}: {key}{message}", self.place(start)));
     }
 
-    fn complain(&mut self, span: &Range<usize>, key: &str, message: &str) {
+    pub(super) fn complain(&mut self, span: &Range<usize>, key: &str, message: &str) {
         self.problems.push(format!("{}: {key}: {message}", self.place(span.start)));
     }
 
@@ -308,13 +314,13 @@ impl Check<'_> {
         format!("{}:{}", self.name, self.line(offset))
     }
 
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
 }
 
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     ids: HashMap<DeviceId, usize>,
     ports: HashMap<PortAddress, String>,
 }

@@ -56,7 +56,7 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
     for (text, expected) in [
         (
             "hubb = \"mqtt://x\"\n".to_owned(),
-            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`",
+            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`, `host`, `program`",
         ),
         (
             format!("{PSU}bauds = 9600\n"),
@@ -92,7 +92,7 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
         ),
         (
             format!("{PSU}{}", PSU.replace("USB7", "USB8")),
-            "agent.toml:6: id: \"psu-1\" is the id of the instrument in line 2 too, expected one id for each",
+            "agent.toml:6: id: \"psu-1\" is the id of the device in line 2 too, expected one id for each",
         ),
         (
             format!("{PSU}{}", PSU.replace("psu-1", "psu-2")),
@@ -113,6 +113,82 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
     ] {
         let found = load(&text).unwrap_err();
         assert_eq!(found, [expected], "{text}");
+    }
+}
+
+const SOLVER: &str = "[[program]]\nname = \"solver\"\ncommand = [\"/opt/solver\", \"--fast\"]\n";
+
+#[test]
+fn programs_are_off_until_they_are_listed_and_have_limits() {
+    let config = load("id = \"bench-1\"\n").unwrap();
+    assert_eq!((config.host.id.as_str(), config.host.programs.len(), config.host.max_parallel), ("host-bench-1", 0, 4));
+    let config = load(&format!("id = \"bench-1\"\n{SOLVER}")).unwrap();
+    let solver = &config.host.programs[0];
+    assert_eq!(solver.command, ["/opt/solver", "--fast"]);
+    assert_eq!((solver.timeout_max, solver.grace), (Duration::from_secs(3600), Duration::from_millis(500)));
+    assert_eq!((solver.output_max, solver.artifact_max, solver.max_parallel), (16 << 20, 16 << 20, None));
+    assert!(solver.user.is_none() && solver.args_allowed.is_empty() && solver.environment_allowed.is_empty());
+    let extra = "about = \"solves\"\nargs-allowed = [\"[0-9]+\"]\ndirectory = \"work\"\nenvironment = { A = \"1\" }\nenvironment-allowed = [\"B\"]\n\
+                 user = \"root\"\ntimeout-max-s = 7\ngrace-ms = 0\noutput-max-mib = 2\nartifact-max-mib = 3\nmax-parallel = 1\n";
+    let config = load(&format!("{SOLVER}{extra}[host]\nid = \"pi\"\ntags = [\"fast\"]\nmax-parallel = 2\n")).unwrap();
+    let solver = &config.host.programs[0];
+    assert_eq!(solver.user.as_ref().map(|user| (user.name.as_str(), user.uid)), Some(("root", 0)));
+    assert_eq!((solver.timeout_max, solver.grace), (Duration::from_secs(7), Duration::ZERO));
+    assert_eq!((solver.output_max, solver.artifact_max, solver.max_parallel), (2 << 20, 3 << 20, Some(1)));
+    assert!(solver.directory.as_ref().is_some_and(|directory| directory.is_absolute() && directory.ends_with("work")));
+    assert_eq!((config.host.id.as_str(), config.host.max_parallel), ("pi", 2));
+    let card = crate::program::host::card(&config.host);
+    assert_eq!((card.class.as_str(), card.tags), ("host", vec!["fast".to_owned(), "solver".to_owned()]));
+    assert_eq!((card.actions[0].id.as_str(), card.actions[0].about.as_str()), ("solver", "solves"));
+}
+
+#[test]
+fn what_is_wrong_with_a_program_is_named_with_its_line_and_key() {
+    let with = |extra: &str| format!("{SOLVER}{extra}");
+    for (text, expected) in [
+        (
+            SOLVER.replace("solver\"\n", "my solver\"\n"),
+            "agent.toml:2: name: \"my solver\" is not a program's name, expected 1 to 64 letters, digits and _ - .",
+        ),
+        (
+            SOLVER.replace("/opt", "opt"),
+            "agent.toml:3: command: begins with \"opt/solver\", expected an absolute path such as \"/usr/bin/python3\"",
+        ),
+        (
+            SOLVER.replace("\"/opt/solver\", \"--fast\"", ""),
+            "agent.toml:3: command: is empty, expected the path of a program and its arguments",
+        ),
+        (
+            with(SOLVER),
+            "agent.toml:5: name: \"solver\" is the name of the program in line 2 too, expected one name for each",
+        ),
+        (with("args-allowed = [\"a\", \"(\"]\n"), "agent.toml:4: args-allowed: \"(\" is not a pattern: unclosed group"),
+        (
+            with("args-allowed = [\"a)|(b\"]\n"),
+            "agent.toml:4: args-allowed: \"a)|(b\" is not a pattern: unopened group",
+        ),
+        (
+            with("environment = { RIGWIRE_RUN = \"1\" }\n"),
+            "agent.toml:4: environment: RIGWIRE_RUN belongs to the agent, expected a name that does not begin with RIGWIRE_",
+        ),
+        (
+            with("environment-allowed = [\"A B\"]\n"),
+            "agent.toml:4: environment-allowed: \"A B\" is not a variable's name, expected letters, digits and _",
+        ),
+        (with("user = \"no such one\"\n"), "agent.toml:4: user: there is no user \"no such one\" in /etc/passwd"),
+        (with("timeout-max-s = 0\n"), "agent.toml:4: timeout-max-s: 0 is not possible, expected 1 to 604800"),
+        (with("grace-ms = 20000\n"), "agent.toml:4: grace-ms: 20000 is not possible, expected 0 to 10000"),
+        (with("[host]\nmax-parallel = 0\n"), "agent.toml:5: max-parallel: 0 is not possible, expected 1 to 64"),
+        (
+            format!("{PSU}[host]\nid = \"psu-1\"\n"),
+            "agent.toml:6: id: \"psu-1\" is the id of the device in line 2 too, expected one id for each",
+        ),
+        (
+            with("shell = true\n"),
+            "agent.toml:4: shell: unknown field `shell`, expected one of `name`, `about`, `command`, `args-allowed`, `directory`, `environment`, `environment-allowed`, `user`, `timeout-max-s`, `grace-ms`, `output-max-mib`, `artifact-max-mib`, `max-parallel`",
+        ),
+    ] {
+        assert_eq!(load(&text).unwrap_err(), [expected], "{text}");
     }
 }
 
@@ -137,5 +213,5 @@ fn a_profile_that_is_broken_or_not_driven_says_so_itself() {
 fn the_example_is_a_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/agent.example.toml");
     let config = Config::load(Some(&path), &Options::default()).unwrap();
-    assert!(!config.instruments.is_empty());
+    assert!(!config.instruments.is_empty() && !config.host.programs.is_empty());
 }

@@ -11,7 +11,7 @@ fn device(id: &str) -> DeviceId {
 }
 
 fn desk() -> Desk {
-    Desk::new(Epoch(7), vec![device("psu-1")])
+    Desk::new(Epoch(7), vec![device("psu-1")], Programs::On(device("host-1")))
 }
 
 fn command(body: CommandBody) -> Command {
@@ -77,7 +77,13 @@ fn what_cannot_be_done_is_refused_by_name() {
             command(start(1, Some("psu-1"), "adb.tap")),
             "step",
             "MODULE_UNKNOWN",
-            "module \"adb.tap\" is not one that this agent runs, expected instrument.read, instrument.action or instrument.safe_state",
+            "module \"adb.tap\" is not one that this agent runs, expected instrument.read, instrument.action, instrument.safe_state or process.run",
+        ),
+        (
+            command(start(1, Some("psu-1"), program::RUN)),
+            "step",
+            "MODULE_UNKNOWN",
+            "process.run acts on host-1 at this agent, not on psu-1",
         ),
         (command(lease("psu-9")), "answer", "DEVICE_UNKNOWN", "this agent has no device psu-9"),
         (
@@ -91,6 +97,15 @@ fn what_cannot_be_done_is_refused_by_name() {
         let found = said(desk().handle(command, Timestamp(50_000)));
         assert_eq!(found, (kind, code.to_owned(), message.to_owned()), "{name}");
     }
+}
+
+#[test]
+fn without_a_listed_program_the_refusal_says_what_to_do() {
+    let off = program::off(Some(std::path::Path::new("/etc/rigwire/agent.toml")));
+    let mut desk = Desk::new(Epoch(7), vec![device("psu-1")], Programs::Off(off));
+    let (_, code, message) = said(desk.handle(command(start(1, Some("psu-1"), program::RUN)), Timestamp(0)));
+    let expected = "process.run is off at this agent: whoever runs it may list what may run as [[program]] with name and command in /etc/rigwire/agent.toml";
+    assert_eq!((code.as_str(), message.as_str()), ("MODULE_UNKNOWN", expected));
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn plans_are_read_or_refused_with_the_parameter_named() {
             "adb.tap",
             fields(&[]),
             Err(
-                "module \"adb.tap\" is not one that this agent runs, expected instrument.read, instrument.action or instrument.safe_state",
+                "module \"adb.tap\" is not one that this agent runs, expected instrument.read, instrument.action, instrument.safe_state or process.run",
             ),
         ),
     ] {
