@@ -70,6 +70,10 @@ impl Lease {
         }
     }
 
+    pub fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
     pub fn until(&self) -> Option<Timestamp> {
         self.held.as_ref().map(|held| held.until)
     }

@@ -21,7 +21,7 @@ use crate::config::{HostConfig, host_name};
 use crate::device::{HubLink, Order, StepOrder};
 use crate::events::Events;
 use crate::inventory::Board;
-use crate::lease::{Held, Lease};
+use crate::lease::{Granted, Held, Lease, Released};
 
 /// Steps that wait for a free place. More are refused as busy.
 const WAITING_MAX: usize = 256;
@@ -152,7 +152,8 @@ impl Host {
             }
             Order::Grant { command, fence, until, holder } => {
                 match self.lease.grant(Held { fence, until, holder: holder.clone() }) {
-                    Ok(new) => {
+                    Ok(Granted { new, overtaken }) => {
+                        self.tell_overtaken(overtaken, fence).await;
                         if new {
                             self.tell_lease(fence, true, format!("granted to {holder}")).await;
                         }
@@ -162,8 +163,9 @@ impl Host {
                 }
             }
             Order::Release { command, fence } => match self.lease.release(fence) {
-                Ok(held) => {
-                    if held {
+                Ok(Released { was_held, overtaken }) => {
+                    self.tell_overtaken(overtaken, fence).await;
+                    if was_held {
                         self.tell_lease(fence, false, "released".to_owned()).await;
                     }
                     self.answer(command, Answer::Done).await;
@@ -192,7 +194,7 @@ impl Host {
     }
 
     fn check(
-        &mut self,
+        &self,
         fence: Option<Fence>,
         module: &str,
         with: &rigwire_shared::value::Fields,
@@ -202,9 +204,12 @@ impl Host {
             let message = format!("{} is a computer and runs {RUN} only, not {module}", self.config.id);
             return Err(StepError { code: code::MODULE_UNKNOWN.to_owned(), message });
         }
-        // Runs share it. Only one that someone has leased asks whose turn it is.
-        if self.lease.until().is_some() {
-            self.lease.admit(fence)?;
+        // Runs share it, and what runs goes on when someone leases it. What was begun before and comes late is refused.
+        if let Some(held) = self.lease.held()
+            && fence.is_none_or(|fence| fence < held.fence)
+        {
+            let message = format!("{} is leased to {}", self.config.id, held.holder);
+            return Err(StepError { code: code::LEASE_LOST.to_owned(), message });
         }
         if self.waiting.len() >= WAITING_MAX {
             let message = format!("{WAITING_MAX} steps wait for {} already", self.config.id);
@@ -304,6 +309,13 @@ impl Host {
 
     async fn finish(&self, run: RunId, attempt: AttemptId, outcome: StepOutcome) {
         self.events.send(EventBody::StepFinished(StepFinished { attempt, run, outcome, duration_us: 0 })).await;
+    }
+
+    async fn tell_overtaken(&self, overtaken: Option<Held>, fence: Fence) {
+        if let Some(held) = overtaken {
+            let cause = format!("{} was overtaken under fencing number {}", held.holder, fence.0);
+            self.tell_lease(held.fence, false, cause).await;
+        }
     }
 
     async fn tell_lease(&self, fence: Fence, held: bool, cause: String) {

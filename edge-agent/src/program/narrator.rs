@@ -51,7 +51,6 @@ pub(crate) struct About {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "it lives until it is sent")]
 pub(crate) enum Said {
     Event(EventBody),
     /// A file that the program made is to be sent.

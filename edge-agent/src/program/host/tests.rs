@@ -528,7 +528,7 @@ async fn a_lease_of_a_person_keeps_others_out() {
     let (command, holder) = (CommandId(Uuid::nil()), "alice".to_owned());
     bench.orders.send(Order::Grant { command, fence: Fence(9), until, holder }).await.unwrap();
     let (code, message) = failure(bench.perform("quick", Vec::new()).await);
-    assert_eq!((code.as_str(), message.as_str()), ("LEASE_LOST", "fencing number 1 was overtaken by 9"));
+    assert_eq!((code.as_str(), message.as_str()), ("LEASE_LOST", "host-bench-1 is leased to alice"));
     bench.orders.send(Order::Release { command, fence: Fence(9) }).await.unwrap();
     outputs(bench.perform("quick", Vec::new()).await);
     bench.stop().await;
