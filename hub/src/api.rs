@@ -9,6 +9,7 @@ pub mod health;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;
+pub mod parts;
 pub mod procedures;
 pub mod reports;
 pub mod reservations;

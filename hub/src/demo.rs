@@ -104,7 +104,7 @@ fn bundled(id: &str) -> anyhow::Result<Arc<Profile>> {
 async fn one_run(app: &App) -> anyhow::Result<()> {
     let procedures = Arc::clone(&app.procedures);
     let read = tokio::task::spawn_blocking(move || -> anyhow::Result<(Procedure, Fields)> {
-        let procedure = procedures.get(NAME)?;
+        let procedure = procedures.get_whole(NAME)?;
         let params = procedure.bind_params(&[]).map_err(anyhow::Error::msg)?;
         Ok((procedure, params))
     });
@@ -117,7 +117,7 @@ async fn one_run(app: &App) -> anyhow::Result<()> {
         }
     };
     let queue = Arc::new(Queue::default());
-    let start = StartRun { procedure: Arc::new(procedure), params, name: None, holder: None };
+    let start = StartRun::new(Arc::new(procedure), params);
     let watched = Arc::clone(&queue);
     let run = app
         .hub

@@ -72,9 +72,10 @@ impl RunHeader {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunKind {
+    #[default]
     Protocol,
     Execution,
     Workflow,
@@ -445,6 +446,9 @@ pub struct Iteration {
     pub metrics: Fields,
     pub feasible: bool,
     pub pareto_updated: bool,
+    /// Why there is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -647,6 +651,8 @@ pub struct RunSnapshot {
     pub steps: Vec<StepSnapshot>,
     pub devices: Vec<DeviceSnapshot>,
     pub finished: Option<Finished>,
+    /// Tests or iterations that have runs of their own.
+    pub parts: Option<crate::run::Parts>,
     /// Number of the last event of this run that the snapshot includes.
     pub last_event: u64,
 }

@@ -23,12 +23,14 @@ use crate::run::Run;
 
 mod agents;
 mod artifacts;
+mod children;
 mod external;
 mod leases;
 mod programs;
 mod runs;
 mod turns;
 
+pub use children::Told;
 pub use external::{Receipt, ReportError};
 pub use leases::{LeaseRow, ReserveError, Reserved, Waiting};
 pub use runs::{CancelError, PauseError};
@@ -327,4 +329,12 @@ pub struct StartRun {
     pub name: Option<String>,
     /// Person on whose reserved devices it may be.
     pub holder: Option<String>,
+    /// Of a suite: only tests with one of these. None: all.
+    pub tags: Vec<String>,
+}
+
+impl StartRun {
+    pub fn new(procedure: Arc<Procedure>, params: Fields) -> Self {
+        Self { procedure, params, name: None, holder: None, tags: Vec::new() }
+    }
 }

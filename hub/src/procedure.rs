@@ -11,22 +11,26 @@ use rigwire_shared::value::{Fields, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::event::RunKind;
+use crate::study::{Constraint, Objective, Strategy, Study, Variable, VariableKind};
+use crate::sweep::Sweep;
 use crate::workflow;
 
 mod check;
 mod locate;
 pub mod parameter;
+mod suite;
 
 pub use parameter::{Parameter, ParameterKind};
+pub use suite::{Repeat, Source, SuiteRules, Test};
 
 /// A step without a timeout of its own gets this one.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Procedure {
     pub name: String,
-    #[serde(default = "default_kind")]
+    #[serde(default)]
     pub kind: RunKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -37,14 +41,30 @@ pub struct Procedure {
     /// How long a run may wait for its devices. Left out: until they are free or the run is cancelled.
     #[serde(default, with = "duration", skip_serializing_if = "Option::is_none")]
     pub wait: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// The steps are repeated for each of its points, then come the `finally` steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
+    /// Of a suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<SuiteRules>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<Test>,
+    /// Of an optimisation study: what each iteration carries out. Left out: somebody outside asks and tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procedure: Option<Source>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Variable>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub objectives: BTreeMap<String, Objective>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub constraints: BTreeMap<String, Constraint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// Run whatever happened, in the order written, each bounded by its timeout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finally: Vec<Step>,
-}
-
-fn default_kind() -> RunKind {
-    RunKind::Protocol
 }
 
 /// Which device may play a role. Every condition that is given must hold.
@@ -277,6 +297,15 @@ impl Procedure {
     /// Fills in what may be left out: names of `finally` steps, the step before as what a step needs, and a host for
     /// programs.
     fn complete(&mut self) {
+        self.move_steps_of_a_study();
+        for test in &mut self.tests {
+            if let Source::Inline(inner) = &mut test.procedure {
+                inner.complete();
+            }
+        }
+        if let Some(Source::Inline(inner)) = &mut self.procedure {
+            inner.complete();
+        }
         self.find_hosts();
         for (index, step) in self.finally.iter_mut().enumerate() {
             if step.id.is_none() {
@@ -290,6 +319,49 @@ impl Procedure {
             }
             before.clone_from(&step.id);
         }
+    }
+
+    /// Steps of a study are what each of its iterations carries out: a procedure whose parameters include the variables.
+    fn move_steps_of_a_study(&mut self) {
+        if self.kind != RunKind::Optimization || self.steps.is_empty() || self.procedure.is_some() {
+            return;
+        }
+        let mut params = self.params.clone();
+        for (name, variable) in &self.variables {
+            params.entry(name.clone()).or_insert_with(|| Parameter {
+                kind: match variable.kind {
+                    VariableKind::Float => ParameterKind::Float,
+                    VariableKind::Int => ParameterKind::Int,
+                    VariableKind::Choice => ParameterKind::Enum,
+                },
+                unit: variable.unit.clone(),
+                min: variable.min,
+                max: variable.max,
+                values: variable.values.clone(),
+                default: None,
+                description: None,
+            });
+        }
+        self.procedure = Some(Source::Inline(Box::new(Self {
+            name: self.name.clone(),
+            params,
+            roles: std::mem::take(&mut self.roles),
+            wait: self.wait.take(),
+            steps: std::mem::take(&mut self.steps),
+            sweep: self.sweep.take(),
+            finally: std::mem::take(&mut self.finally),
+            ..Self::default()
+        })));
+    }
+
+    /// The study that it describes, if it does.
+    pub fn study(&self) -> Option<Study> {
+        Some(Study {
+            variables: self.variables.clone(),
+            objectives: self.objectives.clone(),
+            constraints: self.constraints.clone(),
+            strategy: self.strategy.clone()?,
+        })
     }
 
     /// A program that names no role runs on any host that offers it.

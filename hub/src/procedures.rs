@@ -113,6 +113,17 @@ impl Procedures {
         Err(ProcedureError::Unknown { name: name.to_owned(), known })
     }
 
+    /// The same with every procedure that it names written out, as a run keeps it.
+    pub fn get_whole(&self, name: &str) -> Result<Procedure, ProcedureError> {
+        self.whole(self.get(name)?, name)
+    }
+
+    /// `source` names the procedure in messages.
+    pub fn whole(&self, mut procedure: Procedure, source: &str) -> Result<Procedure, ProcedureError> {
+        procedure.resolve(source, &|name| self.get(name).map_err(|error| error.to_string()))?;
+        Ok(procedure)
+    }
+
     /// Keeps a procedure. Whoever reads meanwhile sees the old file or the new one, never half of it.
     pub fn put(&self, name: &str, text: &str, format: Format) -> Result<Procedure, ProcedureError> {
         check_name(name)?;

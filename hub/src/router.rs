@@ -12,7 +12,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::api::{
-    agents, artifacts, completeness, devices, external, health, ledger, logs, metrics, procedures, reports,
+    agents, artifacts, completeness, devices, external, health, ledger, logs, metrics, parts, procedures, reports,
     reservations, runs,
 };
 use crate::app::App;
@@ -34,6 +34,10 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/runs/{id}/resume", post(runs::resume))
         .route("/api/v1/runs/{id}/events", get(runs::events).post(external::events))
         .route("/api/v1/runs/{id}/steps", get(runs::steps))
+        .route("/api/v1/runs/{id}/tests", get(parts::tests))
+        .route("/api/v1/runs/{id}/iterations", get(parts::iterations))
+        .route("/api/v1/runs/{id}/ask", post(parts::ask))
+        .route("/api/v1/runs/{id}/tell", post(parts::tell))
         .route("/api/v1/runs/{id}/artifacts", get(artifacts::list))
         .route("/api/v1/runs/{id}/logs", get(logs::get))
         .route("/api/v1/runs/{id}/metrics", get(metrics::get))

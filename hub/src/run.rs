@@ -17,15 +17,24 @@ use crate::event::{
 };
 use crate::external::State;
 use crate::procedure::{Procedure, Role, Step};
+use children::Children;
 use external::Seen;
+use sweep::SweepRun;
 
+mod children;
 mod external;
 mod outcome;
 mod patience;
 mod plan;
+mod study;
+mod suite;
+mod sweep;
 
+pub use children::{ChildEnd, ChildPlan, Parts};
 pub(crate) use plan::GRACE;
 pub use plan::{Action, Next};
+pub use study::{Asked, IterationView, StudyError, StudyView};
+pub use suite::TestView;
 
 /// Lines of the log that a failed run shows with its error.
 const LOG_TAIL: usize = 10;
@@ -48,6 +57,8 @@ pub struct Run {
     bound: Option<Vec<BoundDevice>>,
     fence: u64,
     steps: Vec<StepRun>,
+    sweep: Option<SweepRun>,
+    children: Option<Children>,
     progress: Progress,
     metrics: BTreeMap<MetricName, (f64, Unit)>,
     /// Numbers of the tests that its programs told of, by their ids: the same however often one is run.
@@ -93,6 +104,9 @@ struct StepRun {
 impl Run {
     pub fn new(header: Arc<RunHeader>, procedure: Option<Arc<Procedure>>) -> Self {
         let steps = header.steps.iter().map(|_| StepRun::new()).collect();
+        let plan = procedure.as_ref();
+        let sweep = plan.and_then(|procedure| procedure.sweep.as_ref()).map(SweepRun::new);
+        let children = plan.and_then(|procedure| Children::new(&header, procedure));
         let external = header.external.then(|| State::new(&header));
         Self {
             header,
@@ -106,6 +120,8 @@ impl Run {
             bound: None,
             fence: 0,
             steps,
+            sweep,
+            children,
             progress: Progress {
                 percent: 0.0,
                 phase: "preparing".to_owned(),
@@ -182,6 +198,9 @@ impl Run {
         if let Some(external) = &mut self.external {
             external.apply(body, at);
         }
+        if let Some(children) = &mut self.children {
+            children.apply(body);
+        }
         match body {
             RunEventBody::CancelRequested { cause } => {
                 self.cancel.get_or_insert_with(|| cause.clone());
@@ -201,7 +220,11 @@ impl Run {
             }
             RunEventBody::Progress(progress) => self.progress = progress.clone(),
             RunEventBody::Log(log) => self.apply_log(log),
+            RunEventBody::Point(event) => self.begin_point(event),
             RunEventBody::Metric(metric) => {
+                if let Some(sweep) = &mut self.sweep {
+                    sweep.take(metric);
+                }
                 if let Some(value) = metric.good_number() {
                     self.metrics.insert(metric.name.clone(), (value, metric.unit.clone()));
                 }
@@ -218,7 +241,6 @@ impl Run {
             }
             RunEventBody::Created
             | RunEventBody::Verdict(_)
-            | RunEventBody::Point(_)
             | RunEventBody::Child(_)
             | RunEventBody::DeviceLost { .. }
             | RunEventBody::Iteration(_)
@@ -325,17 +347,6 @@ impl Run {
         })
     }
 
-    pub fn counts(&self) -> StepCounts {
-        let count = |wanted: StepState| self.steps.iter().filter(|step| step.state == wanted).count();
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        StepCounts {
-            total: number(self.steps.len()),
-            successful: number(count(StepState::Completed)),
-            failed: number(count(StepState::Failed)),
-            skipped: number(count(StepState::Skipped) + count(StepState::Cancelled)),
-        }
-    }
-
     pub fn snapshot(&self, device: impl Fn(&DeviceId) -> Option<DeviceSnapshot>) -> RunSnapshot {
         RunSnapshot {
             header: Arc::clone(&self.header),
@@ -369,6 +380,7 @@ impl Run {
                 .filter_map(|id| device(&id))
                 .collect(),
             finished: self.finished.clone(),
+            parts: self.parts(),
             last_event: self.last_event,
         }
     }
@@ -391,6 +403,9 @@ impl Run {
             .map(|(card, step)| (card.id.as_str().to_owned(), Value::Map(step.outputs.clone())))
             .collect();
         let mut fields = self.header.params.clone();
+        if let Some(sweep) = &self.sweep {
+            sweep.put_into(&mut fields);
+        }
         fields.push(("params".to_owned(), Value::Map(self.header.params.clone())));
         fields.push(("steps".to_owned(), Value::Map(steps)));
         minijinja::Value::from(minijinja::value::Serde(Value::Map(fields)))

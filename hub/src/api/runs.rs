@@ -46,6 +46,9 @@ struct Start {
     /// Person on whose reserved devices it may be.
     #[serde(default)]
     holder: Option<String>,
+    /// Of a suite: only tests with one of these.
+    #[serde(default)]
+    tags: Vec<String>,
     #[serde(default, rename = "external")]
     _external: bool,
 }
@@ -109,20 +112,33 @@ async fn procedure_request(app: &App, body: serde_json::Value) -> Result<StartRu
         let detail = format!("name has {length} characters, expected at most {NAME_MAX}");
         return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
     }
+    let tags = request.tags;
+    if !tags.is_empty() && !procedure.tests.iter().any(|test| test.is_wanted(&tags)) {
+        let mut known: Vec<&str> = procedure.tests.iter().flat_map(|test| &test.tags).map(String::as_str).collect();
+        known.sort_unstable();
+        known.dedup();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let detail = format!("tags {} choose no test of {}; its tags: {known}", tags.join(", "), procedure.name);
+        return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
+    }
     let holder = request.holder.map(|holder| reservations::holder(&holder)).transpose()?;
-    Ok(StartRun { procedure: Arc::new(procedure), params, name, holder })
+    Ok(StartRun { name, holder, tags, ..StartRun::new(Arc::new(procedure), params) })
 }
 
-/// A procedure by name, or the one in the request.
+/// A procedure by name, or the one in the request, with every procedure that it names.
 async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiError> {
+    let procedures = Arc::clone(&app.procedures);
     match wanted {
         serde_json::Value::String(name) => {
-            let procedures = Arc::clone(&app.procedures);
-            let found = tokio::task::spawn_blocking(move || procedures.get(&name)).await;
+            let found = tokio::task::spawn_blocking(move || procedures.get_whole(&name)).await;
             Ok(found.map_err(anyhow::Error::from)??)
         }
-        serde_json::Value::Object(_) => Procedure::from_json(&wanted, "procedure")
-            .map_err(|invalid| ApiError::unprocessable("INVALID_PROCEDURE", invalid.to_string())),
+        serde_json::Value::Object(_) => {
+            let procedure = Procedure::from_json(&wanted, "procedure")
+                .map_err(|invalid| ApiError::unprocessable("INVALID_PROCEDURE", invalid.to_string()))?;
+            let whole = tokio::task::spawn_blocking(move || procedures.whole(procedure, "procedure")).await;
+            Ok(whole.map_err(anyhow::Error::from)??)
+        }
         serde_json::Value::Null
         | serde_json::Value::Bool(_)
         | serde_json::Value::Number(_)

@@ -348,6 +348,7 @@ fn iteration(object: &mut Object) -> Result<Report, Mistake> {
         metrics: object.required("metrics", metrics, "an object of names and values")?,
         feasible: object.required("feasible", feasible, "true or false")?,
         pareto_updated: object.boolean("pareto_updated")?.unwrap_or(false),
+        error: None,
     }))
 }
 

@@ -11,6 +11,7 @@ use rigwire_shared::time::Timestamp;
 use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
 use crate::event::{
     BoundDevice, EventKind, Hold, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
+    TestCard,
 };
 use crate::fleet::Device;
 use crate::procedure::{HoldFor, Role};
@@ -37,6 +38,12 @@ const ADVANCE_MAX: usize = 1000;
 
 impl Model {
     pub fn start_run(&mut self, request: StartRun, now: Timestamp) -> RunId {
+        let id = self.create_run(request, None, now);
+        self.enqueue(id, now);
+        id
+    }
+
+    pub(super) fn create_run(&mut self, request: StartRun, parent: Option<RunId>, now: Timestamp) -> RunId {
         let id = RunId(self.uuid());
         let number = self.number();
         let procedure = request.procedure;
@@ -54,10 +61,19 @@ impl Model {
                 phase: step.phase.clone(),
             });
         }
+        let tests = procedure.tests.iter().filter(|test| test.is_wanted(&request.tags));
+        let tests: Vec<TestCard> = tests
+            .map(|test| TestCard {
+                id: test.id.clone(),
+                name: test.name().to_owned(),
+                number: self.number(),
+                runs: test.runs,
+            })
+            .collect();
         let header = Arc::new(RunHeader {
             id,
             number,
-            parent: None,
+            parent,
             kind: procedure.kind,
             name: request.name.unwrap_or_else(|| procedure.name.clone()),
             agent_name: procedure.name.clone(),
@@ -66,18 +82,21 @@ impl Model {
             holder: request.holder,
             created_at: now,
             steps,
-            tests: Vec::new(),
+            tests,
         });
         self.record(Record::NextNumber(self.next_number));
         self.record(Record::RunCreated { header: Arc::clone(&header), procedure: Some(Arc::clone(&procedure)) });
         self.numbers.insert(number, id);
         self.runs.insert(id, Run::new(header, Some(procedure)));
         self.emit(id, RunEventBody::Created, now);
+        id
+    }
+
+    pub(super) fn enqueue(&mut self, id: RunId, now: Timestamp) {
         self.queue.push_back(id);
         self.assign_devices(now);
         // One that has to wait may have a limit to that.
         self.advance(id, now);
-        id
     }
 
     pub fn cancel_run(&mut self, id: RunId, cause: &str, now: Timestamp) -> Result<(), CancelError> {
@@ -102,8 +121,15 @@ impl Model {
             return Err(PauseError::Not { status: run.status(), cancelling: run.is_cancelling() });
         }
         let status = if pause { RunStatus::Paused } else { RunStatus::Running };
-        let step = run.progress_step();
+        let (step, children) = (run.progress_step(), run.children());
         self.emit(id, RunEventBody::Status { status, step, message: None }, now);
+        for child in children {
+            // One that waits for devices, or has ended meanwhile, has nothing to hold.
+            drop(self.pause_run(child, pause, now));
+        }
+        if !pause {
+            self.assign_devices(now);
+        }
         self.advance(id, now);
         Ok(())
     }
@@ -115,6 +141,8 @@ impl Model {
             return;
         }
         run.apply(&body, at);
+        let parent = run.header.parent;
+        let progress = if let RunEventBody::Progress(progress) = &body { Some(progress.clone()) } else { None };
         let event = RunEvent { run: Arc::clone(&run.header), number: run.last_event(), body };
         let changes_row =
             matches!(event.body, RunEventBody::Created | RunEventBody::Status { .. } | RunEventBody::Finished(_));
@@ -132,6 +160,13 @@ impl Model {
         }
         if ended {
             self.release(id, at);
+            self.child_ended(id, at);
+        } else if let (Some(parent), Some(progress)) = (parent, progress) {
+            let news = self.runs.get(&parent).and_then(|run| run.child_progressed(id, &progress));
+            if let Some(news) = news {
+                self.emit(parent, news, at);
+                self.tell_progress(parent, at);
+            }
         }
     }
 
@@ -148,7 +183,7 @@ impl Model {
         self.advance(id, now);
     }
 
-    fn tell_progress(&mut self, id: RunId, now: Timestamp) {
+    pub(super) fn tell_progress(&mut self, id: RunId, now: Timestamp) {
         let news = self.runs.get(&id).and_then(|run| run.news_of_progress(now));
         if let Some(progress) = news {
             self.emit(id, RunEventBody::Progress(progress), now);
@@ -208,11 +243,16 @@ impl Model {
     fn carry_out(&mut self, id: RunId, action: Action, now: Timestamp) {
         match action {
             Action::Emit(body) => {
-                let is_step = matches!(body, RunEventBody::Step(_));
+                let moves_on = matches!(body, RunEventBody::Step(_) | RunEventBody::Point(_) | RunEventBody::Test(_));
                 self.emit(id, body, now);
-                if is_step {
+                if moves_on {
                     self.tell_progress(id, now);
                 }
+            }
+            Action::StartChild(plan) => self.start_child(id, *plan, now),
+            Action::StopChild { run, cause } => self.stop_child(id, run, &cause, now),
+            Action::Keep { name, media_type, bytes } => {
+                self.keep_artifact(id, &name, &media_type, bytes, now);
             }
             Action::Dispatch { index, .. } => {
                 let Some(bound) = self.runs.get(&id).and_then(|run| run.device_of(index)).cloned() else { return };
@@ -323,6 +363,9 @@ impl Model {
     }
 
     fn assign(&mut self, id: RunId, now: Timestamp) {
+        if self.parent_is_paused(id) {
+            return;
+        }
         match self.find_devices(id) {
             Ok(devices) => {
                 self.queue.retain(|queued| *queued != id);

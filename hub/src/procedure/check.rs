@@ -6,8 +6,10 @@ use std::time::Duration;
 use rigwire_shared::ids::StepId;
 use rigwire_shared::value::Value;
 
-use super::{HoldFor, Parameter, ParameterKind, Procedure, Role, Step};
+use super::{HoldFor, Parameter, ParameterKind, Procedure, Role, Source, Step, suite};
+use crate::event::RunKind;
 use crate::module::{self, Where};
+use crate::sweep::Sweep;
 use crate::template;
 
 /// Steps of one procedure, `finally` included: a run looks at all of them whenever something happens.
@@ -18,6 +20,9 @@ const RETRIES_MAX: u32 = 100;
 
 const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const BACKOFF_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What templates name besides parameters.
+const RESERVED: [&str; 3] = ["params", "steps", "point"];
 
 /// A mistake as (key, message).
 type Found = Vec<(String, String)>;
@@ -52,9 +57,7 @@ pub(super) fn mistakes(procedure: &Procedure) -> Found {
         found.push(("steps".to_owned(), format!("are {steps} with finally, expected at most {STEPS_MAX}")));
         return found;
     }
-    if procedure.steps.is_empty() {
-        found.push(("steps".to_owned(), "is empty, expected at least one step".to_owned()));
-    }
+    check_kind(procedure, &mut found);
     let mut seen = BTreeSet::new();
     for (index, step) in procedure.steps.iter().enumerate() {
         check_step(procedure, step, &format!("steps[{index}]"), &mut seen, &mut found);
@@ -68,6 +71,76 @@ pub(super) fn mistakes(procedure: &Procedure) -> Found {
     }
     check_needs(procedure, &mut found);
     found
+}
+
+/// Each kind of run has parts of its own.
+fn check_kind(procedure: &Procedure, found: &mut Found) {
+    let mut misplaced = |key: &str, present: bool, belongs: &str| {
+        if present {
+            found.push((key.to_owned(), format!("belongs to {belongs} only")));
+        }
+    };
+    let (suite, study) = (procedure.kind == RunKind::Suite, procedure.kind == RunKind::Optimization);
+    let (of_suite, of_study, of_steps) =
+        ("kind = \"suite\"", "kind = \"optimization\"", "procedures with steps of their own");
+    misplaced("tests", !suite && !procedure.tests.is_empty(), of_suite);
+    misplaced("suite", !suite && procedure.suite.is_some(), of_suite);
+    for (key, present) in [
+        ("procedure", procedure.procedure.is_some()),
+        ("variables", !procedure.variables.is_empty()),
+        ("objectives", !procedure.objectives.is_empty()),
+        ("constraints", !procedure.constraints.is_empty()),
+        ("strategy", procedure.strategy.is_some()),
+    ] {
+        misplaced(key, !study && present, of_study);
+    }
+    if suite || study {
+        misplaced("steps", !procedure.steps.is_empty(), of_steps);
+        misplaced("finally", !procedure.finally.is_empty(), of_steps);
+        misplaced("sweep", procedure.sweep.is_some(), of_steps);
+    } else if procedure.steps.is_empty() {
+        found.push(("steps".to_owned(), "is empty, expected at least one step".to_owned()));
+    }
+    if suite {
+        found.extend(suite::mistakes(procedure));
+    }
+    if study {
+        check_study(procedure, found);
+    }
+    if let Some(sweep) = &procedure.sweep {
+        check_sweep(procedure, sweep, found);
+    }
+}
+
+fn check_study(procedure: &Procedure, found: &mut Found) {
+    match procedure.study() {
+        None => found.push(("strategy".to_owned(), "is missing, expected a table with name and budget".to_owned())),
+        Some(study) => found.extend(study.mistakes()),
+    }
+    if let Some(inner) = procedure.procedure.as_ref().and_then(Source::inline) {
+        found.extend(suite::inner_mistakes(inner, "procedure"));
+    }
+}
+
+/// An axis may be one of the procedure's parameters, whose limits hold for it, too.
+fn check_sweep(procedure: &Procedure, sweep: &Sweep, found: &mut Found) {
+    let mistakes = sweep.mistakes();
+    if !mistakes.is_empty() {
+        found.extend(mistakes.into_iter().map(|(key, message)| (format!("sweep.{key}"), message)));
+        return;
+    }
+    for (index, axis) in sweep.axes.list().iter().enumerate() {
+        let key = format!("sweep.{}", sweep.axes.key(index));
+        if RESERVED.contains(&axis.name.as_str()) {
+            found.push((key, format!("{} has a meaning of its own in templates", axis.name)));
+            continue;
+        }
+        let Some(parameter) = procedure.params.get(&axis.name) else { continue };
+        let refused = (0..axis.len()).filter_map(|at| axis.value(at)).find_map(|value| parameter.accept(&value).err());
+        if let Some(message) = refused {
+            found.push((key, format!("parameter {}: {message}", axis.name)));
+        }
+    }
 }
 
 fn check_parameter(key: &str, parameter: &Parameter, found: &mut Found) {

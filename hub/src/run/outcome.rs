@@ -111,27 +111,29 @@ impl Run {
 
     /// Progress as it stands, if that is news.
     pub fn news_of_progress(&self, now: Timestamp) -> Option<Progress> {
+        if self.children.is_some() {
+            return self.news_of_children(now);
+        }
         let started_at = self.started_at?;
         let total = self.steps.len().max(1);
-        let done: f64 = self
-            .steps
-            .iter()
-            .map(|step| if step.state.is_final() { 100.0 } else { step.percent.clamp(0.0, 100.0) })
-            .sum();
-        #[expect(clippy::cast_precision_loss, reason = "a number of steps")]
-        let percent = (done / total as f64).max(self.progress.percent);
+        let (all, done) = self.share_done();
+        let percent = (done / all.max(1.0)).max(self.progress.percent);
         let current = self.steps.iter().position(|step| step.state == StepState::Running);
         let (step, phase, message) = match current.and_then(|index| Some((index, self.header.steps.get(index)?))) {
             Some((index, card)) => {
                 let told = self.told(index).1;
                 let phase = told.map(|(phase, _)| phase.clone()).or_else(|| self.phase_of(index)).unwrap_or_default();
-                let message = match told {
-                    Some((_, message)) if !message.is_empty() => message.clone(),
-                    Some(_) | None => format!("{}: {} ({} of {total})", card.id, card.module, index + 1),
+                let message = match (self.sweep_message().filter(|_| !card.finally), told) {
+                    (Some(message), _) => message,
+                    (None, Some((_, message))) if !message.is_empty() => message.clone(),
+                    (None, _) => format!("{}: {} ({} of {total})", card.id, card.module, index + 1),
                 };
                 (Some(card.id.clone()), phase, message)
             }
-            None => (self.progress.step.clone(), self.progress.phase.clone(), self.progress.message.clone()),
+            None => {
+                let message = self.sweep_message().unwrap_or_else(|| self.progress.message.clone());
+                (self.progress.step.clone(), self.progress.phase.clone(), message)
+            }
         };
         let known = &self.progress;
         let counts = self.counts();

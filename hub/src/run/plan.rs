@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rigwire_shared::event::{Level, code};
-use rigwire_shared::ids::AttemptId;
+use rigwire_shared::ids::{AttemptId, RunId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
 
-use super::Run;
+use super::{ChildPlan, Run};
 use crate::event::{Hold, RunEventBody, RunLog, RunStatus, SafeState, StepChange, StepEvent, StepState};
 use crate::module::{self, Where};
 use crate::procedure::{DEFAULT_TIMEOUT, Step};
@@ -27,6 +27,18 @@ pub enum Action {
     Dispatch {
         index: usize,
         with: Fields,
+    },
+    /// Start a run for this one.
+    StartChild(Box<ChildPlan>),
+    StopChild {
+        run: RunId,
+        cause: String,
+    },
+    /// Keep a file of the run.
+    Keep {
+        name: String,
+        media_type: String,
+        bytes: Vec<u8>,
     },
     /// Ask the agent to stop an attempt.
     Stop {
@@ -74,6 +86,12 @@ impl Run {
             };
             return Next::Do(vec![Action::Emit(status)]);
         }
+        if let Some(next) = self.next_of_children(now) {
+            return next;
+        }
+        if let Some(next) = self.next_point() {
+            return next;
+        }
         let mut wake: Option<Timestamp> = None;
         for index in 0..self.steps.len() {
             match self.next_of_step(index, now) {
@@ -81,8 +99,9 @@ impl Run {
                 Next::WaitUntil(at) => wake = earliest(wake, at),
             }
         }
-        if self.steps.iter().all(|step| step.state.is_final()) {
-            return Next::Do(vec![Action::Emit(RunEventBody::Finished(self.conclude(now)))]);
+        if self.steps.iter().all(|step| step.state.is_final()) && self.sweep_is_over() {
+            let end = Action::Emit(RunEventBody::Finished(self.conclude(now)));
+            return Next::Do(self.sweep_table().into_iter().chain([end]).collect());
         }
         Next::WaitUntil(wake)
     }
@@ -135,7 +154,7 @@ impl Run {
     /// `finally` steps run in order once every other step has ended.
     fn next_of_finally(&self, index: usize, plan: &Step, now: Timestamp) -> Next {
         let before_ended = self.steps.iter().take(index).all(|step| step.state.is_final());
-        if before_ended { self.begin(index, plan, now) } else { Next::WaitUntil(None) }
+        if before_ended && self.sweep_is_over() { self.begin(index, plan, now) } else { Next::WaitUntil(None) }
     }
 
     fn begin(&self, index: usize, plan: &Step, now: Timestamp) -> Next {

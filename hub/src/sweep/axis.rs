@@ -269,7 +269,7 @@ impl Axes {
     }
 
     /// Where axis `index` was written.
-    pub(super) fn key(&self, index: usize) -> String {
+    pub(crate) fn key(&self, index: usize) -> String {
         match self.list.get(index) {
             Some(axis) if self.by_name => format!("axes.{}", axis.name),
             Some(_) | None => format!("axes[{index}]"),

@@ -103,6 +103,7 @@ impl World {
             steps: Vec::new(),
             devices: vec![device("psu-1", "online", Some(run_id())), device(PHONE, "busy", Some(run_id()))],
             finished: status.is_final().then(|| finished(status)),
+            parts: None,
             last_event: self.number,
         }
     }

@@ -112,10 +112,7 @@ fn batch(number: u64, bodies: Vec<EventBody>) -> Batch {
 
 fn start(model: &mut Model) -> RunId {
     let procedure = Procedure::from_toml(PROCEDURE, "one.toml").unwrap();
-    model.start_run(
-        StartRun { procedure: Arc::new(procedure), params: Vec::new(), name: None, holder: None },
-        Timestamp::now(),
-    )
+    model.start_run(StartRun::new(Arc::new(procedure), Vec::new()), Timestamp::now())
 }
 
 #[tokio::test]

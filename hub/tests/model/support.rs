@@ -160,9 +160,7 @@ impl World {
     pub(crate) fn start(&mut self, procedure: &str) -> RunId {
         let procedure = Procedure::from_toml(procedure, "test.toml").unwrap();
         let params = procedure.bind_params(&[]).unwrap();
-        let id = self
-            .model
-            .start_run(StartRun { procedure: Arc::new(procedure), params, name: None, holder: None }, self.now);
+        let id = self.model.start_run(StartRun::new(Arc::new(procedure), params), self.now);
         self.settle();
         id
     }

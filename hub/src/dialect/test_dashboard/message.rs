@@ -151,6 +151,16 @@ fn render_test(run: &RunHeader, event: &TestEvent, at: Timestamp) -> Vec<Rendere
     let success = match event.status.as_str() {
         "completed" => event.success.unwrap_or(true),
         "failed" => false,
+        "skipped" => return vec![changed],
+        "cancelled" => {
+            let ending = Ending {
+                success: false,
+                score: event.score,
+                duration_s: event.duration_s.unwrap_or_default(),
+                error: Some("cancelled"),
+            };
+            return vec![changed, test_completed(run, test, &ending, at)];
+        }
         _ => {
             let runs = (event.current_run, event.total_runs);
             let message = event.message.as_deref();

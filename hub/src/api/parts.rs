@@ -1,0 +1,183 @@
+//! Parts of runs that have runs of their own: tests of a suite, iterations of a study; and studies that are driven from
+//! outside.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use rigwire_shared::value::{Fields, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::json_body;
+use super::runs::snapshot;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::event::{Iteration, RunSnapshot, TestAttempt};
+use crate::model::Told;
+use crate::run::{Asked, IterationView, Parts, StudyError, StudyView, TestView};
+
+#[derive(Serialize)]
+struct TestMessage<'a> {
+    /// The test's execution in this suite, for ever.
+    number: u64,
+    id: &'a str,
+    name: &'a str,
+    tags: &'a [String],
+    status: &'static str,
+    runs: u32,
+    flaky: bool,
+    score: Option<f64>,
+    attempts: &'a [TestAttempt],
+    running: Option<String>,
+}
+
+pub async fn tests(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+    let run = snapshot(&app, &id).await?;
+    let Some(Parts::Suite(tests)) = &run.parts else {
+        return Err(has_no(&run, "NOT_A_SUITE", "tests: it is no suite that the hub carries out"));
+    };
+    let message = |test: &TestView| {
+        serde_json::to_value(TestMessage {
+            number: test.number,
+            id: &test.id,
+            name: &test.name,
+            tags: &test.tags,
+            status: test.status,
+            runs: test.runs,
+            flaky: test.flaky,
+            score: test.score,
+            attempts: &test.attempts,
+            running: test.running.map(|run| run.to_string()),
+        })
+    };
+    let tests = tests.iter().map(message).collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::from)?;
+    Ok(Json(json!({"run": run.header.id, "number": run.header.number, "status": run.status, "tests": tests})))
+}
+
+#[derive(Serialize)]
+struct IterationMessage<'a> {
+    iteration: u64,
+    run: Option<String>,
+    /// `running` until there is a result; then `completed` or `failed`.
+    status: &'static str,
+    #[serde(serialize_with = "rigwire_shared::value::fields::serialize")]
+    parameters: &'a Fields,
+    metrics: Option<Value>,
+    feasible: Option<bool>,
+    /// No other iteration beats it.
+    front: bool,
+    error: Option<&'a str>,
+}
+
+fn iteration_message(view: &IterationView) -> IterationMessage<'_> {
+    let result = view.result.as_ref();
+    let status = match result {
+        None => "running",
+        Some(Iteration { error: None, .. }) => "completed",
+        Some(Iteration { error: Some(_), .. }) => "failed",
+    };
+    IterationMessage {
+        iteration: view.iteration,
+        run: result.and_then(|result| result.run).map(|run| run.to_string()),
+        status,
+        parameters: &view.parameters,
+        metrics: result.map(|result| Value::Map(result.metrics.clone())),
+        feasible: result.map(|result| result.feasible),
+        front: view.front,
+        error: result.and_then(|result| result.error.as_deref()),
+    }
+}
+
+pub async fn iterations(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+    let run = snapshot(&app, &id).await?;
+    let study = study(&run)?;
+    let iterations: Vec<IterationMessage<'_>> = study.iterations.iter().map(iteration_message).collect();
+    Ok(Json(json!({
+        "run": run.header.id, "number": run.header.number, "status": run.status, "budget": study.budget,
+        "strategy": study.study.strategy.name, "driven_from_outside": study.driven_from_outside,
+        "front": study.front, "best": study.best, "iterations": iterations,
+    })))
+}
+
+fn study(run: &RunSnapshot) -> Result<&StudyView, ApiError> {
+    match &run.parts {
+        Some(Parts::Study(study)) => Ok(study),
+        Some(Parts::Suite(_)) | None => Err(has_no(run, "NOT_A_STUDY", "iterations: it is no study of the hub's")),
+    }
+}
+
+fn has_no(run: &RunSnapshot, code: &'static str, what: &str) -> ApiError {
+    ApiError::conflict(code, format!("{} run {} has no {what}", run.header.kind.as_str(), run.header.number))
+}
+
+/// The next trial: 200 with it, 202 when others must be told first, 410 when there is none left.
+pub async fn ask(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let id = snapshot(&app, &id).await?.header.id;
+    let asked = app.hub.ask(move |core, now| core.model.ask_study(id, now)).await?.map_err(refused)?;
+    // Answered once it is in the record: a question that was answered is never asked again.
+    app.hub.store().barrier().await?;
+    Ok(match asked {
+        Asked::Try { iteration, parameters } => {
+            Json(json!({"iteration": iteration, "parameters": Value::Map(parameters)})).into_response()
+        }
+        Asked::Wait => {
+            let detail = "outstanding iterations must be told first";
+            (StatusCode::ACCEPTED, Json(json!({"iteration": null, "detail": detail}))).into_response()
+        }
+        Asked::Done(reason) => return Err(ApiError::new(StatusCode::GONE, "STUDY_DONE", reason)),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tell {
+    iteration: u64,
+    #[serde(default)]
+    metrics: Option<BTreeMap<String, f64>>,
+    /// Why there are none.
+    #[serde(default)]
+    failed: Option<String>,
+}
+
+pub async fn tell(State(app): State<App>, Path(id): Path<String>, body: Bytes) -> Result<Response, ApiError> {
+    let body: Tell = serde_json::from_value(json_body(&body)?).map_err(|error| {
+        let expected = "{\"iteration\", \"metrics\": {name: number}} or {\"iteration\", \"failed\": why}";
+        ApiError::unprocessable("INVALID_REQUEST", format!("{error}; expected {expected}"))
+    })?;
+    let told = match (body.metrics, body.failed) {
+        (Some(metrics), None) => Told::Metrics(metrics),
+        (None, Some(why)) => Told::Failed(why),
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(ApiError::unprocessable("INVALID_REQUEST", "expected either metrics or failed"));
+        }
+    };
+    let id = snapshot(&app, &id).await?.header.id;
+    let iteration = body.iteration;
+    let news =
+        app.hub.ask(move |core, now| core.model.tell_study(id, iteration, &told, now)).await?.map_err(refused)?;
+    app.hub.store().barrier().await?;
+    let body = match news {
+        Some(news) => json!({
+            "iteration": iteration, "accepted": true, "feasible": news.feasible, "pareto_updated": news.pareto_updated,
+            "error": news.error,
+        }),
+        None => json!({"iteration": iteration, "accepted": false, "detail": "told before"}),
+    };
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+fn refused(error: StudyError) -> ApiError {
+    let code = match &error {
+        StudyError::Unknown => return ApiError::not_found("UNKNOWN_RUN", error.to_string()),
+        StudyError::NotAsked { .. } => return ApiError::unprocessable("UNKNOWN_ITERATION", error.to_string()),
+        StudyError::NotOutside(_) => "NOT_DRIVEN_FROM_OUTSIDE",
+        StudyError::Ended(_) => "RUN_ENDED",
+        StudyError::NotRunning(_) => "RUN_NOT_RUNNING",
+        StudyError::ToldOtherwise(_) => "TOLD_OTHERWISE",
+    };
+    ApiError::conflict(code, error.to_string())
+}
