@@ -212,8 +212,10 @@ impl Model {
     }
 
     pub fn tick(&mut self, now: Timestamp) {
-        let due: Vec<RunId> = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(run, _)| *run).collect();
-        for run in due {
+        let mut due: Vec<(Timestamp, RunId)> =
+            self.wakes.iter().filter(|(_, at)| **at <= now).map(|(run, at)| (*at, *run)).collect();
+        due.sort_unstable();
+        for (_, run) in due {
             self.advance(run, now);
         }
         self.tend_leases(now);

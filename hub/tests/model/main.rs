@@ -6,11 +6,13 @@
 )]
 
 mod artifacts;
+mod campaigns;
 mod external;
 mod mishaps;
 mod procedures;
 mod properties;
 mod record;
 mod runs;
+mod sharing;
 mod support;
 mod watchers;

@@ -174,7 +174,7 @@ fn json_is_read_like_toml() {
     });
     assert_eq!(
         Procedure::from_json(&json, "procedure").unwrap_err().to_string(),
-        "procedure: unknown field `stpes`, expected one of `name`, `kind`, `description`, `params`, `roles`, `wait`, `steps`, `finally`"
+        "procedure: unknown field `stpes`, expected one of `name`, `kind`, `description`, `params`, `roles`, `wait`, `steps`, `sweep`, `suite`, `tests`, `procedure`, `variables`, `objectives`, `constraints`, `strategy`, `finally`"
     );
 }
 

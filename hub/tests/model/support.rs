@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rigwire::dialect::RunReference;
-use rigwire::event::{EventKind, RunEventBody, RunSnapshot, StepChange};
-use rigwire::model::{Effect, Model, Output, Restored, StartRun};
+use rigwire::event::{EventKind, RunEventBody, RunHeader, RunSnapshot, StepChange};
+use rigwire::model::{Effect, Model, Output, Record, Restored, StartRun};
 use rigwire::procedure::Procedure;
 use rigwire::run::Run;
 use rigwire_shared::agent::{AgentState, DeviceCard, DeviceKind, DeviceState, Inventory};
@@ -25,6 +25,12 @@ pub(crate) struct World {
     previous: Option<Position>,
     /// Everything told of runs, in order.
     pub(crate) told: Vec<(u64, RunEventBody, Timestamp)>,
+    /// The same, with whose it is.
+    pub(crate) heard: Vec<(RunId, RunEventBody, Timestamp)>,
+    /// Every run that was made, in order.
+    pub(crate) created: Vec<(Arc<RunHeader>, Option<Arc<Procedure>>)>,
+    /// Names and contents of files that were kept.
+    pub(crate) kept: Vec<(String, Vec<u8>)>,
     pub(crate) commands: Vec<Command>,
     pub(crate) acks: Vec<Ack>,
 }
@@ -52,6 +58,9 @@ impl World {
             next_batch: 1,
             previous: None,
             told: Vec::new(),
+            heard: Vec::new(),
+            created: Vec::new(),
+            kept: Vec::new(),
             commands: Vec::new(),
             acks: Vec::new(),
         }
@@ -96,6 +105,43 @@ impl World {
         };
         self.model = Model::new(restored, Box::new(uuids), self.now);
         self.settle();
+    }
+
+    /// The same for a hub with any runs: everything that it knows of them is what the record says.
+    pub(crate) fn hub_returns(&mut self, away_millis: i64) {
+        let runs = self.created.iter().map(|(header, procedure)| {
+            let mut run = Run::new(Arc::clone(header), procedure.clone());
+            for (_, body, at) in self.heard.iter().filter(|(id, _, _)| *id == header.id) {
+                let json = serde_json::to_string(body).unwrap();
+                run.apply(&serde_json::from_str(&json).unwrap(), *at);
+            }
+            run
+        });
+        let restored = Restored {
+            next_sequence: 100_000 + self.heard.len() as u64,
+            next_number: 100_000,
+            agents: self.model.agents().cloned().collect(),
+            devices: self.model.devices().map(|(card, device)| (device.agent, card.clone())).collect(),
+            runs: runs.filter(|run| run.finished().is_none()).collect(),
+            ..Restored::default()
+        };
+        self.now = Timestamp(self.now.0 + away_millis * 1000);
+        let mut next = 1_000_000 + u128::from(self.now.0.unsigned_abs());
+        let uuids = move || {
+            next += 1;
+            Uuid::from_u128(next)
+        };
+        self.model = Model::new(restored, Box::new(uuids), self.now);
+        // What the broker keeps of the agent comes at once.
+        let (state, inventory) = (self.state(true), self.inventory(DeviceState::Online));
+        self.model.agent_state(&self.agent, &state, self.now);
+        self.model.inventory(&self.agent, &inventory, self.now);
+        self.settle();
+    }
+
+    /// Bodies of one run's events.
+    pub(crate) fn of(&self, run: RunId) -> impl Iterator<Item = &RunEventBody> {
+        self.heard.iter().filter(move |(id, _, _)| *id == run).map(|(_, body, _)| body)
     }
 
     pub(crate) fn state(&self, online: bool) -> AgentState {
@@ -148,10 +194,15 @@ impl World {
                 Output::Event(published) => {
                     if let EventKind::Run(event) = &published.event.kind {
                         self.told.push((event.number, event.body.clone(), published.event.at));
+                        self.heard.push((event.run.id, event.body.clone(), published.event.at));
                     }
                 }
                 Output::Effect(Effect::Command { command, .. }) => self.commands.push(*command),
                 Output::Effect(Effect::Ack { ack, .. }) => self.acks.push(ack),
+                Output::Record(Record::RunCreated { header, procedure }) => self.created.push((header, procedure)),
+                Output::Record(Record::Artifact(artifact)) => {
+                    self.kept.push((artifact.name.clone(), artifact.bytes.clone()))
+                }
                 Output::Record(_) => {}
             }
         }
