@@ -15,6 +15,7 @@ use crate::event::{
 
 pub use build::Builder;
 pub use completeness::Completeness;
+pub use picture::Picture;
 
 mod build;
 mod completeness;
@@ -23,6 +24,7 @@ mod html;
 mod json;
 mod junit;
 pub mod pdf;
+pub mod picture;
 pub mod plot;
 mod words;
 
@@ -109,6 +111,8 @@ pub struct Report {
     pub tests: Vec<TestEvent>,
     pub iterations: Capped<Iteration>,
     pub artifacts: Capped<Artifact>,
+    /// Those of them that are shown.
+    pub pictures: Vec<Picture>,
     /// The last lines.
     pub log: Vec<LogLine>,
     /// Lines before those.

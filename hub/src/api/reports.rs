@@ -12,7 +12,7 @@ use super::runs;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::event::DeviceSnapshot;
-use crate::report::{Builder, Format, UnknownFormat};
+use crate::report::{Artifact, Builder, Format, Picture, UnknownFormat, picture};
 
 /// Reports that are made at a time. A report of a long run takes some ten megabytes and a second; more of them wait.
 static MAKING: Semaphore = Semaphore::const_new(2);
@@ -51,7 +51,10 @@ pub async fn get(
         .hub
         .ask(move |core, _| bound.iter().filter_map(|device| Some(core.model.device(device)?.1)).collect())
         .await?;
-    let report = builder.finish(&known, Timestamp::now());
+    let mut report = builder.finish(&known, Timestamp::now());
+    if matches!(format, Format::Html | Format::Pdf) {
+        report.pictures = pictures(&app, &report.artifacts.items).await?;
+    }
     let (name, bytes) = tokio::task::spawn_blocking(move || (report.file_name(format), report.render(format)))
         .await
         .map_err(anyhow::Error::from)?;
@@ -67,10 +70,32 @@ pub async fn get(
     }
     if format == Format::Html {
         // All text is escaped; should any not be, it still may do nothing.
-        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox");
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     Ok((headers, bytes).into_response())
+}
+
+/// The pictures that a report shows, the first so many. One that cannot be read is listed like all others.
+async fn pictures(app: &App, artifacts: &[Artifact]) -> Result<Vec<Picture>, ApiError> {
+    let mut pictures = Vec::new();
+    let mut left = picture::ALL_BYTES_MAX;
+    for artifact in artifacts.iter().filter(|artifact| picture::is_picture(&artifact.media_type)) {
+        if pictures.len() >= picture::PICTURES_MAX || artifact.size > picture::BYTES_MAX.min(left) {
+            continue;
+        }
+        let Some(row) = app.hub.store().artifact(artifact.path.clone()).await?.filter(|row| row.is_complete()) else {
+            continue;
+        };
+        match tokio::fs::read(app.hub.store().artifact_place(&row)?).await {
+            Ok(bytes) => {
+                left = left.saturating_sub(bytes.len() as u64);
+                pictures.extend(Picture::read(&artifact.name, &artifact.path, bytes));
+            }
+            Err(error) => tracing::error!("artifact {} cannot be read: {error}", artifact.path),
+        }
+    }
+    Ok(pictures)
 }
 
 impl From<UnknownFormat> for ApiError {

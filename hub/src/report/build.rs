@@ -144,6 +144,7 @@ impl Builder {
             tests: self.tests,
             iterations: self.iterations,
             artifacts: self.artifacts,
+            pictures: Vec::new(),
             log: self.log.into(),
             log_left_out: self.log_left_out,
             completeness,

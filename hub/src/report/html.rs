@@ -1,7 +1,11 @@
 //! A report as one HTML page: complete in itself, fit to print, all text escaped, no script.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::plot::{self, Axis, Plot};
 use super::{Device, Report, Series, Step, words};
+use crate::artifact::url;
 use crate::event::{RunStatus, StepState};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -335,10 +339,18 @@ fn artifacts(page: &mut Page, report: &Report) {
     page.markup("<section>\n<h2>Artifacts</h2>\n");
     page.table(&["Name", "Type", "Size", "Path"]);
     for artifact in &artifacts.items {
-        page.markup("<tr>").cell(&artifact.name).cell(&artifact.media_type);
+        page.markup("<tr><td><a href=\"").text(&url(&artifact.path)).markup("\">").text(&artifact.name);
+        page.markup("</a></td>").cell(&artifact.media_type);
         page.number(&words::bytes(artifact.size)).cell(&artifact.path).markup("</tr>\n");
     }
     page.end_table();
+    for picture in &report.pictures {
+        page.markup("<figure class=\"picture\">\n<figcaption>").text(&picture.name).markup("</figcaption>\n");
+        let (width, height) = (picture.width, picture.height);
+        let start = format!("<img width=\"{width}\" height=\"{height}\" src=\"data:{};base64,", picture.media_type);
+        page.markup(&start).markup(&BASE64.encode(&picture.bytes)).markup("\" alt=\"").text(&picture.name);
+        page.markup("\">\n</figure>\n");
+    }
     if let Some(note) = words::left_out(artifacts.left_out, "artifacts", artifacts.items.len()) {
         page.note(&note);
     }

@@ -5,6 +5,7 @@ use rigwire_shared::value::Value;
 use serde::Serialize;
 
 use super::{Attempt, Judged, LogLine, Report, Sample, Series, Step, words};
+use crate::artifact::url;
 use crate::dialect::rfc3339;
 use crate::event::{DeviceSnapshot, Iteration, RunLog, SafeState, TestEvent, Verdict};
 use crate::store::RunRow;
@@ -116,6 +117,7 @@ struct ArtifactMessage<'a> {
     name: &'a str,
     media_type: &'a str,
     path: &'a str,
+    url: String,
     size: u64,
 }
 
@@ -167,6 +169,7 @@ pub(super) fn render(report: &Report) -> Vec<u8> {
                 name: &artifact.name,
                 media_type: &artifact.media_type,
                 path: &artifact.path,
+                url: url(&artifact.path),
                 size: artifact.size,
             })
             .collect(),

@@ -290,6 +290,11 @@ fn artifacts(flow: &mut Flow, report: &Report) {
     if let Some(note) = words::left_out(artifacts.left_out, "artifacts", artifacts.items.len()) {
         flow.note(&note);
     }
+    for picture in &report.pictures {
+        if let Some(ink) = &picture.ink {
+            flow.picture(picture, ink);
+        }
+    }
 }
 
 fn log(flow: &mut Flow, report: &Report) {

@@ -5,3 +5,4 @@ mod fixture;
 mod golden;
 mod hostile;
 mod pdf;
+mod pictures;

@@ -193,3 +193,24 @@ async fn files_are_there_after_a_restart() {
     assert_eq!(keep(&hub, id, "x.csv", "text/csv", b"c").await, format!("{id}/x-2.csv"));
     hub.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_links_files_and_shows_pictures() {
+    let hub = Hub::start().await;
+    let id = run(&hub).await;
+    keep(&hub, id, "board.png", "image/png", include_bytes!("../report/board.png")).await;
+    keep(&hub, id, "lies.png", "image/png", b"<script>alert(1)</script>").await;
+    let path = keep(&hub, id, "a b.csv", "text/csv", b"x\n").await;
+    let html = hub.get(&format!("/api/v1/reports/{id}?format=html")).await;
+    let policy = header(&html, "content-security-policy").unwrap();
+    assert_eq!(policy, "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox");
+    let page = plain(&html);
+    assert!(
+        page.contains(&format!("<a href=\"/api/v1/artifacts/{}\">a b.csv</a>", path.replace(' ', "%20"))),
+        "{page}"
+    );
+    assert_eq!((page.matches("<img ").count(), page.matches("<script").count()), (1, 0), "{page}");
+    let pdf = ask(&hub, "GET", &format!("/api/v1/reports/{id}?format=pdf"), &[]).await;
+    assert!(plain(&pdf).contains("/Subtype /Image"));
+    hub.server.stop().await;
+}

@@ -1,8 +1,10 @@
 //! Pages of ink and the file they make. Knows no report and no layout.
 
-use pdf_writer::types::{LineCapStyle, LineJoinStyle};
-use pdf_writer::{Content, Date, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
+use pdf_writer::types::{LineCapStyle, LineJoinStyle, Predictor};
+use pdf_writer::writers::ColorSpace;
+use pdf_writer::{Content, Date, Filter, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
+use super::super::picture::{Ink, Picture};
 use super::font::{Face, Glyph};
 
 /// A4, in points.
@@ -80,12 +82,71 @@ impl Page {
         self.0.stroke().restore_state();
     }
 
+    pub(super) fn image(&mut self, index: usize, corner: (f32, f32), size: (f32, f32)) {
+        self.0.save_state().transform([size.0, 0.0, 0.0, size.1, corner.0, corner.1]);
+        self.0.x_object(Name(image_name(index).as_bytes())).restore_state();
+    }
+
     /// A line with round ends as thick as `height`: a pill, or a dot where it has no length.
     pub(super) fn pill(&mut self, from: (f32, f32), length: f32, height: f32, color: Color) {
         self.0.save_state().set_stroke_rgb(color.0, color.1, color.2).set_line_width(height);
         self.0.set_line_cap(LineCapStyle::RoundCap).move_to(from.0, from.1).line_to(from.0 + length, from.1);
         self.0.stroke().restore_state();
     }
+}
+
+/// The name under which a page finds an image.
+fn image_name(index: usize) -> String {
+    format!("Im{index}")
+}
+
+/// A picture as a PDF holds it.
+pub(super) struct Image {
+    size: (i32, i32),
+    ink: Ink,
+    /// The bytes of a JPEG; the rows of a PNG are part of its ink.
+    bytes: Vec<u8>,
+}
+
+impl Image {
+    pub(super) fn new(picture: &Picture, ink: &Ink) -> Self {
+        let side = |side: u32| i32::try_from(side).unwrap_or(i32::MAX);
+        let bytes = match ink {
+            Ink::Jpeg { .. } => picture.bytes.clone(),
+            Ink::Png { rows, .. } => rows.clone(),
+        };
+        Self { size: (side(picture.width), side(picture.height)), ink: ink.clone(), bytes }
+    }
+
+    fn write(&self, pdf: &mut Pdf, id: Ref) {
+        let mut object = pdf.image_xobject(id, &self.bytes);
+        object.width(self.size.0).height(self.size.1);
+        match &self.ink {
+            Ink::Jpeg { colors } => {
+                object.filter(Filter::DctDecode);
+                object.bits_per_component(8);
+                color_space(object.color_space(), *colors);
+            }
+            Ink::Png { colors, bits, palette, .. } => {
+                object.filter(Filter::FlateDecode);
+                object.bits_per_component(i32::from(*bits));
+                let mut rows = object.decode_parms();
+                rows.predictor(Predictor::PngOptimum).colors(i32::from(*colors));
+                rows.bits_per_component(i32::from(*bits)).columns(self.size.0);
+                rows.finish();
+                if palette.is_empty() {
+                    color_space(object.color_space(), *colors);
+                } else {
+                    let last = i32::try_from(palette.len() / 3).unwrap_or(i32::MAX) - 1;
+                    object.color_space().indexed(Name(b"DeviceRGB"), last, palette);
+                }
+            }
+        }
+    }
+}
+
+fn color_space(space: ColorSpace<'_>, colors: u8) {
+    if colors == 1 { space.device_gray() } else { space.device_rgb() }
 }
 
 /// A heading that readers list beside the pages.
@@ -103,7 +164,7 @@ pub(super) struct About {
     pub(super) made_at: Option<(u16, [u8; 5])>,
 }
 
-pub(super) fn write(pages: Vec<Page>, bookmarks: &[Bookmark], about: &About) -> Vec<u8> {
+pub(super) fn write(pages: Vec<Page>, bookmarks: &[Bookmark], images: &[Image], about: &About) -> Vec<u8> {
     let mut next = 0;
     let mut new = || {
         next += 1;
@@ -113,6 +174,7 @@ pub(super) fn write(pages: Vec<Page>, bookmarks: &[Bookmark], about: &About) -> 
     let fonts = Face::ALL.map(|face| (face, new()));
     let numbered: Vec<(Ref, Ref, Page)> = pages.into_iter().map(|page| (new(), new(), page)).collect();
     let items: Vec<(Ref, &Bookmark)> = bookmarks.iter().map(|bookmark| (new(), bookmark)).collect();
+    let images: Vec<(Ref, &Image)> = images.iter().map(|image| (new(), image)).collect();
     let page_refs: Vec<Ref> = numbered.iter().map(|(page, ..)| *page).collect();
 
     let mut pdf = Pdf::new();
@@ -132,6 +194,13 @@ pub(super) fn write(pages: Vec<Page>, bookmarks: &[Bookmark], about: &About) -> 
         names.pair(Name(face.names().0), *font);
     }
     names.finish();
+    if !images.is_empty() {
+        let mut names = resources.x_objects();
+        for (index, (id, _)) in images.iter().enumerate() {
+            names.pair(Name(image_name(index).as_bytes()), *id);
+        }
+        names.finish();
+    }
     resources.finish();
     kids.finish();
     for (face, font) in fonts {
@@ -144,6 +213,9 @@ pub(super) fn write(pages: Vec<Page>, bookmarks: &[Bookmark], about: &About) -> 
     for (page, content, Page(ink)) in numbered {
         pdf.page(page).parent(tree).contents(content);
         pdf.stream(content, &ink.finish());
+    }
+    for (id, image) in images {
+        image.write(&mut pdf, id);
     }
     write_bookmarks(&mut pdf, outline, &items, &page_refs);
     let mut details = pdf.document_info(info);

@@ -1,6 +1,9 @@
 //! Text and tables down one page after the other. Knows no report.
 
-use super::document::{self, About, Bookmark, Color, GRAY, INK, PAGE_HEIGHT, PAGE_WIDTH, Page, Pen, RULE, SOFT, WHITE};
+use super::super::picture::{Ink, Picture};
+use super::document::{
+    self, About, Bookmark, Color, GRAY, INK, Image, PAGE_HEIGHT, PAGE_WIDTH, Page, Pen, RULE, SOFT, WHITE,
+};
 use super::font::{Face, Glyph, glyphs, width, wrapped};
 
 pub(super) const LEFT: f32 = 48.0;
@@ -28,6 +31,7 @@ pub(super) struct Flow {
     /// Where the next thing begins.
     pub(super) y: f32,
     bookmarks: Vec<Bookmark>,
+    images: Vec<Image>,
 }
 
 /// One paragraph of a cell.
@@ -83,7 +87,7 @@ struct Line {
 
 impl Flow {
     pub(super) fn new() -> Self {
-        Self { pages: Vec::new(), page: Page::new(), y: TOP, bookmarks: Vec::new() }
+        Self { pages: Vec::new(), page: Page::new(), y: TOP, bookmarks: Vec::new(), images: Vec::new() }
     }
 
     pub(super) fn page(&mut self) -> &mut Page {
@@ -132,6 +136,21 @@ impl Flow {
     pub(super) fn note(&mut self, text: &str) {
         self.skip(3.0);
         self.paragraph(text, Face::Regular, 8.0, SOFT);
+    }
+
+    /// A picture with its name above it, no wider than the page and no higher than half of it.
+    #[expect(clippy::cast_precision_loss, reason = "a number of dots")]
+    pub(super) fn picture(&mut self, picture: &Picture, ink: &Ink) {
+        const DOT: f32 = 0.75;
+        let (width, height) = (picture.width as f32, picture.height as f32);
+        let scale = DOT.min(WIDTH / width).min(PAGE_HEIGHT / 2.0 / height);
+        let (width, height) = (width * scale, height * scale);
+        self.skip(8.0);
+        self.need(height + 20.0);
+        self.paragraph(&picture.name, Face::Bold, 8.5, INK);
+        self.skip(height + 3.0);
+        self.page.image(self.images.len(), (LEFT, self.y), (width, height));
+        self.images.push(Image::new(picture, ink));
     }
 
     /// A pill with its text in white, its left end at `x`; returns how wide it is.
@@ -239,7 +258,7 @@ impl Flow {
             let foot = wrapped(foot, Face::Regular, 8.0, WIDTH - 90.0);
             page.text((LEFT, 32.0), 8.0, SOFT, foot.first().map(Vec::as_slice).unwrap_or_default());
         }
-        document::write(self.pages, &self.bookmarks, about)
+        document::write(self.pages, &self.bookmarks, &self.images, about)
     }
 }
 
