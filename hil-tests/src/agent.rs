@@ -43,9 +43,14 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(id: &str, hub: &str, instruments: &[Instrument]) -> Result<Self> {
-        let mut agent = Self { id: id.to_owned(), hub: hub.to_owned(), folder: TempDir::new()?, process: None };
         let configuration: String = instruments.iter().map(Instrument::toml).collect();
-        fs::write(agent.configuration(), configuration.trim_start())?;
+        Self::start_configured(id, hub, configuration.trim_start())
+    }
+
+    /// With a configuration file as it is written.
+    pub fn start_configured(id: &str, hub: &str, configuration: &str) -> Result<Self> {
+        let mut agent = Self { id: id.to_owned(), hub: hub.to_owned(), folder: TempDir::new()?, process: None };
+        fs::write(agent.configuration(), configuration)?;
         agent.start_again()?;
         Ok(agent)
     }

@@ -10,6 +10,7 @@ mod campaigns;
 mod external;
 mod mishaps;
 mod procedures;
+mod programs;
 mod properties;
 mod record;
 mod runs;
