@@ -8,6 +8,7 @@
 mod artifacts;
 mod campaigns;
 mod external;
+mod leases;
 mod mishaps;
 mod procedures;
 mod programs;
