@@ -77,7 +77,8 @@ impl World {
 
     fn start_for(&mut self, procedure: &str, holder: &str) -> RunId {
         let procedure = Arc::new(Procedure::from_toml(procedure, "test.toml").unwrap());
-        let start = StartRun { procedure, params: Vec::new(), name: None, holder: Some(holder.to_owned()) };
+        let holder = Some(holder.to_owned());
+        let start = StartRun { procedure, params: Vec::new(), name: None, holder, tags: Vec::new() };
         let id = self.model.start_run(start, self.now);
         self.settle();
         id

@@ -10,6 +10,7 @@ mod campaigns;
 mod external;
 mod leases;
 mod mishaps;
+mod partition;
 mod procedures;
 mod programs;
 mod properties;
