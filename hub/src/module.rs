@@ -46,6 +46,15 @@ pub struct Problem {
 }
 
 impl Module {
+    pub const fn required(&self) -> &'static [&'static str] {
+        self.required
+    }
+
+    /// Further keys that it takes; `None` where the device's profile says it.
+    pub const fn optional(&self) -> Option<&'static [&'static str]> {
+        self.optional
+    }
+
     pub fn check(&self, fields: &[(String, Value)]) -> Vec<Problem> {
         let missing = self
             .required

@@ -16,8 +16,10 @@ use crate::sweep::Sweep;
 use crate::workflow;
 
 mod check;
+mod keys;
 mod locate;
 pub mod parameter;
+pub mod schema;
 mod suite;
 
 pub use parameter::{Parameter, ParameterKind};

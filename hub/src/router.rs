@@ -51,6 +51,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/leases", get(reservations::list))
         .route("/api/v1/agents", get(agents::list))
         .route("/api/v1/procedures", get(procedures::list))
+        .route("/api/v1/procedures/schema.json", get(procedures::schema))
         .route("/api/v1/procedures/{name}", get(procedures::get).put(procedures::put).delete(procedures::delete))
         // protocol_runs: the document's path, and two that its clients dial.
         .route("/api/v1/ws/execution/{id}", get(protocol_run))

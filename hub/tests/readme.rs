@@ -20,6 +20,11 @@ fn its_procedure_is_one() {
     assert_eq!(procedures.len(), 1);
     let procedure = Procedure::from_toml(&procedures[0], "README.md").unwrap();
     assert_eq!(procedure.name, "psu-check");
+    let mut schemas = boon::Schemas::new();
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("schema.json", rigwire::procedure::schema::schema()).unwrap();
+    let schema = compiler.compile("schema.json", &mut schemas).unwrap();
+    schemas.validate(&toml::from_str(&procedures[0]).unwrap(), schema).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 #[test]

@@ -6,11 +6,12 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
 use serde_json::json;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::procedure::Procedure;
+use crate::procedure::{self, Procedure};
 use crate::procedures::{Format, ProcedureError, Procedures};
 
 /// Runs file work off the async threads.
@@ -30,6 +31,11 @@ pub async fn list(State(app): State<App>) -> Result<Json<serde_json::Value>, Api
 
 pub async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Procedure>, ApiError> {
     Ok(Json(with(&app, move |procedures| procedures.get(&name)).await?))
+}
+
+/// What a procedure looks like, for editors: `#:schema http://HUB/api/v1/procedures/schema.json`.
+pub async fn schema() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/schema+json")], procedure::schema::schema().to_string())
 }
 
 /// The body is TOML, or JSON when the content type says so.

@@ -178,6 +178,9 @@ fn check_step(procedure: &Procedure, step: &Step, key: &str, seen: &mut BTreeSet
             }
         }
     }
+    if !matches!(step.with, Value::Map(_)) {
+        found.push((format!("{key}.with"), "is not a table of names and values".to_owned()));
+    }
     match module::find(&step.module) {
         None => {
             let message = format!("there is no module {}; {}", step.module, module::known());

@@ -131,3 +131,17 @@ async fn a_run_that_ended_long_ago_is_where_it_was() {
     }
     hub.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_procedure_looks_like_is_served() {
+    let hub = Hub::start().await;
+    let schema = hub.get("/api/v1/procedures/schema.json").await;
+    assert_eq!(schema.status, 200);
+    assert!(schema.head.to_lowercase().contains("content-type: application/schema+json"), "{}", schema.head);
+    assert_eq!(schema.body["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let modules = schema.body["$defs"]["step"]["properties"]["use"]["enum"].as_array().unwrap();
+    assert!(modules.contains(&json!("instrument.read")), "{modules:?}");
+    let put = hub.request("PUT", "/api/v1/procedures/schema.json", "x").await;
+    assert_eq!((put.status, put.body["code"].as_str()), (405, Some("METHOD_NOT_ALLOWED")));
+    hub.server.stop().await;
+}
