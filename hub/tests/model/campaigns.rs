@@ -120,6 +120,19 @@ fn a_sweep_goes_on_where_it_was_and_stops_at_a_failure() {
 }
 
 #[test]
+fn a_sweep_that_is_paused_between_points_does_not_end() {
+    let mut world = World::new();
+    let run = world.start(SWEEP);
+    world.model.pause_run(run, true, world.now).unwrap();
+    world.completes(Vec::new());
+    assert_eq!(world.asked_all().count(), 1, "neither the next point nor what comes after the last");
+    world.model.pause_run(run, false, world.now).unwrap();
+    world.settle();
+    assert_eq!(world.asked_all().count(), 2);
+    assert_eq!(world.asked().module, "instrument.action");
+}
+
+#[test]
 fn a_sweep_over_a_parameter_keeps_its_limits() {
     for (axis, expected) in [
         ("name = \"volts\"\nvalues = [1.0, 6.0]", "sweep.axes[0]: parameter volts: 6.0 V is out of range"),

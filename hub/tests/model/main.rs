@@ -9,6 +9,7 @@ mod artifacts;
 mod campaigns;
 mod external;
 mod leases;
+mod graphs;
 mod mishaps;
 mod partition;
 mod procedures;
