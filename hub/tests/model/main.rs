@@ -8,8 +8,8 @@
 mod artifacts;
 mod campaigns;
 mod external;
-mod leases;
 mod graphs;
+mod leases;
 mod mishaps;
 mod partition;
 mod procedures;
