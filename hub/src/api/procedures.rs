@@ -38,7 +38,7 @@ pub async fn schema() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/schema+json")], procedure::schema::schema().to_string())
 }
 
-/// The body is TOML, or JSON when the content type says so.
+/// The body is TOML, or JSON when the content type says so or it can be nothing else: no TOML begins with a brace.
 pub async fn put(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -48,8 +48,9 @@ pub async fn put(
     let text = String::from_utf8(body.to_vec())
         .map_err(|_| ApiError::bad_request("INVALID_PROCEDURE", "the body is not UTF-8 text"))?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let format =
-        if content_type.to_ascii_lowercase().starts_with("application/json") { Format::Json } else { Format::Toml };
+    let is_json =
+        content_type.to_ascii_lowercase().starts_with("application/json") || text.trim_start().starts_with('{');
+    let format = if is_json { Format::Json } else { Format::Toml };
     Ok(Json(with(&app, move |procedures| procedures.put(&name, &text, format)).await?))
 }
 

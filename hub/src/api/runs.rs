@@ -180,6 +180,8 @@ fn urls(host: &str, run: &RunSnapshot) -> serde_json::Value {
 pub struct ListQuery {
     status: Option<RunStatus>,
     kind: Option<RunKind>,
+    /// Only runs that were started for this one.
+    parent: Option<String>,
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<u64>,
@@ -190,8 +192,12 @@ pub async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
+    let parent = match query.parent.as_deref() {
+        Some(parent) => Some(snapshot(&app, parent).await?.header.id),
+        None => None,
+    };
     let limit = query.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
-    let filter = RunFilter { status: query.status, kind: query.kind, before: query.cursor, limit };
+    let filter = RunFilter { status: query.status, kind: query.kind, parent, before: query.cursor, limit };
     let status = query.status;
     let mut rows = app.hub.store().runs(filter).await?;
     let next = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();

@@ -77,6 +77,8 @@ pub struct EventRow {
 pub struct RunFilter {
     pub status: Option<RunStatus>,
     pub kind: Option<RunKind>,
+    /// Only runs that were started for this one.
+    pub parent: Option<RunId>,
     /// Only runs with a smaller number: the newest come first.
     pub before: Option<u64>,
     pub limit: usize,
@@ -86,6 +88,7 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter) -> anyhow::Resul
     let mut statement = connection.prepare_cached(
         "SELECT row FROM runs
          WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR number < ?3)
+           AND (?5 IS NULL OR json_extract(row, '$.parent') = ?5)
          ORDER BY number DESC LIMIT ?4",
     )?;
     let rows = statement.query_map(
@@ -93,7 +96,8 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter) -> anyhow::Resul
             filter.status.map(RunStatus::as_str),
             filter.kind.map(RunKind::as_str),
             filter.before.map(|before| i64::try_from(before).unwrap_or(i64::MAX)),
-            i64::try_from(filter.limit).unwrap_or(i64::MAX)
+            i64::try_from(filter.limit).unwrap_or(i64::MAX),
+            filter.parent.map(|parent| parent.to_string())
         ],
         |row| row.get::<_, String>(0),
     )?;

@@ -50,6 +50,7 @@ pub(super) fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
         other => anyhow::bail!("the record has schema version {other}, this hub knows {VERSION}"),
     }
     // Added without changing what was there, so that an older record only lacks it.
+    connection.execute_batch("CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (json_extract(row, '$.parent'))")?;
     connection.execute_batch(super::reported::TABLE)?;
     connection.execute_batch(super::artifact::TABLE)?;
     connection.execute_batch(super::told::INDEX)?;

@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod broker;
+mod campaigns;
 mod external;
 mod reports;
 mod rest;

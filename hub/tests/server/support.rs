@@ -90,6 +90,16 @@ impl Hub {
         (answer.body["id"].as_str().unwrap().to_owned(), answer.body["number"].as_u64().unwrap())
     }
 
+    pub(crate) async fn ended(&self, run: &str) {
+        within("the run to end", async {
+            let row = async || self.get(&format!("/api/v1/runs/{run}")).await.body;
+            while row().await["finished_at"].is_null() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
     pub(crate) async fn ready(&self) {
         within("the hub to be ready", async {
             while self.get("/readyz").await.status != 200 {
