@@ -26,6 +26,7 @@ mod artifacts;
 mod children;
 mod external;
 mod leases;
+mod parts;
 mod programs;
 mod runs;
 mod turns;
@@ -256,7 +257,9 @@ impl Model {
     }
 
     pub fn active_runs(&self) -> usize {
-        self.runs.values().filter(|run| run.finished().is_none()).count()
+        // What a program does costs the hub nothing, however many parts it has.
+        let is_part = |run: &&Run| run.header.external && run.header.parent.is_some();
+        self.runs.values().filter(|run| run.finished().is_none()).filter(|run| !is_part(run)).count()
     }
 
     fn snapshot_of(&self, run: &Run) -> RunSnapshot {

@@ -4,20 +4,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rigwire_shared::ids::StepId;
+use rigwire_shared::ids::{RunId, StepId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
 
 use super::report::{StepReport, StepWord, TestReport};
 use super::{DEADLINE, Mistake, PARTS_MAX};
 use crate::event::{
-    RunEventBody, RunHeader, StepCard, StepChange, StepCounts, StepEvent, StepState, TestCard, TestEvent,
+    ChildEvent, Purpose, RunEventBody, RunHeader, StepCard, StepChange, StepCounts, StepEvent, StepState, TestCard,
+    TestEvent,
 };
 
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     steps: BTreeMap<StepId, StepSoFar>,
     tests: BTreeMap<String, TestSoFar>,
+    /// Runs of its tests, and of the iteration that was last told.
+    test_runs: BTreeMap<String, RunId>,
+    iteration_run: Option<(u64, RunId)>,
     /// Whether it announced what may be reported; otherwise each part is known from its first event on.
     steps_announced: bool,
     tests_announced: bool,
@@ -59,6 +63,8 @@ impl State {
         Self {
             steps: header.steps.iter().map(step).collect(),
             tests: header.tests.iter().map(test).collect(),
+            test_runs: BTreeMap::new(),
+            iteration_run: None,
             steps_announced: !header.steps.is_empty(),
             tests_announced: !header.tests.is_empty(),
             percent: 0.0,
@@ -76,6 +82,13 @@ impl State {
         } else if let RunEventBody::Test(event) = body {
             let new = || TestSoFar::new(&event.name, event.number, event.total_runs);
             self.tests.entry(event.test.clone()).or_insert_with(new).apply(event, at);
+        } else if let RunEventBody::Child(ChildEvent { run: Some(run), purpose, .. }) = body {
+            match purpose {
+                Purpose::Test { test, .. } => {
+                    self.test_runs.insert(test.clone(), *run);
+                }
+                Purpose::Iteration { iteration, .. } => self.iteration_run = Some((*iteration, *run)),
+            }
         } else if let RunEventBody::Progress(progress) = body {
             if !self.tells_progress && progress.message == self.summary() {
                 self.derived = true;
@@ -86,6 +99,19 @@ impl State {
                 }
             }
         }
+    }
+
+    pub(crate) fn run_of_test(&self, test: &str) -> Option<RunId> {
+        self.test_runs.get(test).copied()
+    }
+
+    /// Only of the last one: iterations are many, and are seldom told of twice.
+    pub(crate) fn run_of_iteration(&self, iteration: u64) -> Option<RunId> {
+        self.iteration_run.filter(|(last, _)| *last == iteration).map(|(_, run)| run)
+    }
+
+    pub(crate) fn runs_of_tests(&self) -> impl Iterator<Item = RunId> {
+        self.test_runs.values().copied()
     }
 
     /// Tests if there are any, steps otherwise. What has not ended counts as skipped only once the run has.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rigwire_shared::ids::RunId;
 use rigwire_shared::time::Timestamp;
 
+use super::parts::Told;
 use super::{Model, Record};
 use crate::event::{RunEventBody, RunHeader, RunStatus, StepCard, TestCard};
 use crate::external::{Mistake, Report, Reported, StartExternal};
-use crate::run::{INITIALIZING, Run};
+use crate::run::Run;
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +72,7 @@ impl Model {
             tests,
         });
         self.record(Record::NextNumber(self.next_number));
-        self.record(Record::RunCreated { header: Arc::clone(&header), procedure: None });
-        self.numbers.insert(number, id);
-        self.runs.insert(id, Run::new(header, None));
-        self.emit(id, RunEventBody::Created, now);
-        let step = Some(INITIALIZING.to_owned());
-        self.emit(id, RunEventBody::Status { status: RunStatus::Running, step, message: None }, now);
+        self.begin_external(header, now);
         self.advance(id, now);
         id
     }
@@ -107,7 +103,7 @@ impl Model {
         // Tried out on a copy first: an event in the middle may contradict those before it.
         let mut trial = run.clone();
         let mut next_number = self.next_number;
-        let mut bodies: Vec<(RunEventBody, Timestamp)> = Vec::new();
+        let mut bodies: Vec<Told> = Vec::new();
         let mut files = Vec::new();
         for (index, reported) in &fresh {
             let path = format!("events[{index}]");
@@ -118,18 +114,17 @@ impl Model {
                     .reported_artifact(&trial, name, media_type, data, at)
                     .map_err(|problem| ReportError::TooLarge(Mistake { path: format!("{path}.data"), problem }))?;
                 trial.apply(&body, at);
-                bodies.push((body, at));
+                bodies.push(Told::Of(body, at));
                 files.push(file);
                 continue;
             }
             for body in found {
-                trial.apply(&body, at);
-                bodies.push((body, at));
+                self.tell_part(&mut trial, body, at, &mut next_number, &mut bodies);
             }
             trial.note_percent(&reported.report);
             if let Some(progress) = trial.news_of_parts(at).map(RunEventBody::Progress) {
                 trial.apply(&progress, at);
-                bodies.push((progress, at));
+                bodies.push(Told::Of(progress, at));
             }
         }
         if next_number != self.next_number {
@@ -148,8 +143,8 @@ impl Model {
         for file in files {
             self.record(Record::Artifact(Box::new(file)));
         }
-        for (body, at) in bodies {
-            self.emit(id, body, at);
+        for told in bodies {
+            self.carry_out_told(id, told);
         }
         if let Some(run) = self.runs.get_mut(&id) {
             for (_, reported) in &fresh {

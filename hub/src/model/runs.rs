@@ -161,6 +161,7 @@ impl Model {
         if ended {
             self.release(id, at);
             self.child_ended(id, at);
+            self.end_parts(id, at);
         } else if let (Some(parent), Some(progress)) = (parent, progress) {
             let news = self.runs.get(&parent).and_then(|run| run.child_progressed(id, &progress));
             if let Some(news) = news {

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use rigwire_shared::ids::{DeviceId, MetricName, StepId};
+use rigwire_shared::ids::{DeviceId, MetricName, RunId, StepId};
 use rigwire_shared::quality::Quality;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
@@ -225,6 +225,44 @@ impl Run {
             message,
             ..self.conclude(at)
         }
+    }
+
+    /// Runs of its parts, if a program reports it.
+    pub fn child_of_test(&self, test: &str) -> Option<RunId> {
+        self.external.as_ref()?.run_of_test(test)
+    }
+
+    pub fn child_of_iteration(&self, iteration: u64) -> Option<RunId> {
+        self.external.as_ref()?.run_of_iteration(iteration)
+    }
+
+    pub fn children_of_parts(&self) -> Vec<RunId> {
+        self.external.iter().flat_map(State::runs_of_tests).collect()
+    }
+
+    /// Progress as its producer tells it, if that is news.
+    pub fn reported_progress(&self, percent: f64, message: String, at: Timestamp) -> Option<Progress> {
+        let known = &self.progress;
+        let percent = percent.clamp(known.percent, 100.0);
+        let news = percent > known.percent || (!message.is_empty() && message != known.message);
+        let phase = "solving".to_owned();
+        news.then(|| Progress { percent, phase, message, elapsed_s: self.elapsed(at), ..known.clone() })
+    }
+
+    /// The events that end it by its producer's word, if it has not ended.
+    pub fn end_as(
+        &self,
+        status: RunStatus,
+        why: Option<&str>,
+        duration_s: Option<f64>,
+        at: Timestamp,
+    ) -> Vec<RunEventBody> {
+        let Some(external) = self.external.as_ref().filter(|_| self.finished.is_none()) else { return Vec::new() };
+        let why = why.map(str::to_owned);
+        let mut end = self.reported_end(status, why.as_ref(), None, at);
+        end.duration_s = duration_s.unwrap_or(end.duration_s);
+        end.message = why.unwrap_or(end.message);
+        self.ending(external, end, at)
     }
 
     /// Steps that are open are closed, then comes the last event.

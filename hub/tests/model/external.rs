@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rigwire::dialect::RunReference;
-use rigwire::event::{EventKind, Finished, RunEventBody, RunSnapshot, RunStatus};
+use rigwire::event::{EventKind, Finished, RunEvent, RunEventBody, RunHeader, RunKind, RunSnapshot, RunStatus};
 use rigwire::external::{BadBatch, StartExternal, parse_batch};
 use rigwire::fanout::Published;
 use rigwire::ingest;
@@ -62,13 +62,28 @@ impl World {
         self.model.run(RunReference::Id(run)).unwrap()
     }
 
+    /// What was told of runs that are not part of another.
     fn bodies(&self) -> Vec<&RunEventBody> {
-        let told = self.told.iter();
-        told.filter_map(|published| match &published.event.kind {
-            EventKind::Run(event) => Some(&event.body),
+        self.events().filter(|event| event.run.parent.is_none()).map(|event| &event.body).collect()
+    }
+
+    fn events(&self) -> impl Iterator<Item = &RunEvent> {
+        self.told.iter().filter_map(|published| match &published.event.kind {
+            EventKind::Run(event) => Some(event),
             _ => None,
         })
-        .collect()
+    }
+
+    /// Runs of the parts of others, in the order in which they began, and what was told of each.
+    fn parts(&self) -> Vec<(Arc<RunHeader>, Vec<&RunEventBody>)> {
+        let mut parts: Vec<(Arc<RunHeader>, Vec<&RunEventBody>)> = Vec::new();
+        for event in self.events().filter(|event| event.run.parent.is_some()) {
+            match parts.iter_mut().find(|(header, _)| header.id == event.run.id) {
+                Some((_, bodies)) => bodies.push(&event.body),
+                None => parts.push((Arc::clone(&event.run), vec![&event.body])),
+            }
+        }
+        parts
     }
 
     fn finished(&self) -> Vec<&Finished> {
@@ -480,6 +495,72 @@ fn the_broker_brings_batches_and_what_is_refused_is_counted() {
     assert_eq!(world.run(run).progress.percent, 7.0);
 }
 
+fn end_of(bodies: &[&RunEventBody]) -> (RunStatus, String, f64) {
+    match bodies.last() {
+        Some(RunEventBody::Finished(end)) => (end.status, end.message.clone(), end.duration_s),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tests_and_iterations_are_runs_of_their_own() {
+    let mut world = World::new();
+    let suite_run = world.start(suite());
+    world
+        .report(
+            suite_run,
+            json!([
+                {"type": "test", "test": "t1", "status": "running", "current_run": 1, "progress": 60},
+                {"type": "test", "test": "t1", "status": "running", "current_run": 2, "progress": 0, "message": "again"},
+                {"type": "test", "test": "t2", "status": "failed", "error": "no charge", "duration_s": 2.5, "score": 0.25},
+            ]),
+        )
+        .unwrap();
+    let refused = json!([{"type": "iteration", "iteration": 1, "parameters": {}, "metrics": {}, "feasible": true},
+        {"type": "progress", "percent": 50}, {"type": "progress", "percent": 40}]);
+    world.report(suite_run, refused).unwrap_err();
+    let parts = world.parts();
+    let [(boots, told), (charges, failed)] = parts.as_slice() else { panic!("{parts:?}") };
+    let header = world.run(suite_run).header;
+    assert_eq!((boots.kind, boots.name.as_str(), boots.parent), (RunKind::Execution, "Boots", Some(suite_run)));
+    let numbers = [header.number, header.tests[0].number, header.tests[1].number, boots.number, charges.number];
+    assert!(numbers.is_sorted_by(|one, next| one < next), "no number is used twice: {numbers:?}");
+    let percents: Vec<f64> = told
+        .iter()
+        .filter_map(|body| if let RunEventBody::Progress(progress) = body { Some(progress.percent) } else { None })
+        .collect();
+    assert_eq!(percents, [20.0, 100.0 / 3.0]);
+    assert_eq!(end_of(failed), (RunStatus::Failed, "no charge".to_owned(), 2.5));
+    assert_eq!(world.model.run(RunReference::Number(boots.number)).unwrap().status, RunStatus::Running);
+    assert_eq!(world.model.active_runs(), 1, "parts take nobody's place");
+    // The producer may say more of a part; its run ends with the whole.
+    let boots = boots.id;
+    world.report(boots, json!([{"type": "log", "level": "info", "message": "beep"}])).unwrap();
+    world.report(suite_run, json!([{"type": "status", "status": "completed"}])).unwrap();
+    let parts = world.parts();
+    assert_eq!(end_of(&parts[0].1).0, RunStatus::Cancelled);
+    assert_eq!(end_of(&parts[0].1).1, "its run is completed");
+
+    let study = world.start(json!({"kind": "optimization", "name": "shape"}));
+    let iteration = |number: u64, run: Option<RunId>| {
+        json!({"type": "iteration", "iteration": number, "parameters": {"t": 2.5}, "metrics": {"mass": 3, "m m": 1},
+            "feasible": true, "run": run.map(|run| run.to_string())})
+    };
+    world.report(study, json!([iteration(1, None), iteration(1, None), iteration(2, Some(suite_run))])).unwrap();
+    let parts = world.parts();
+    assert_eq!(parts.len(), 3, "told twice it is one run, and one that has a run gets none");
+    let (header, told) = &parts[2];
+    assert_eq!((header.kind, header.name.as_str()), (RunKind::Solve, "shape: iteration 1"));
+    assert_eq!(header.params, vec![("t".to_owned(), rigwire_shared::value::Value::Float(2.5))]);
+    assert_eq!(end_of(told).0, RunStatus::Completed);
+    let named: Vec<Option<RunId>> = world
+        .bodies()
+        .into_iter()
+        .filter_map(|body| if let RunEventBody::Iteration(told) = body { Some(told.run) } else { None })
+        .collect();
+    assert_eq!(named, [Some(header.id), Some(header.id), Some(suite_run)]);
+}
+
 #[test]
 fn files_are_taken_with_their_batch_or_not_at_all() {
     let mut world = World::new();
@@ -532,6 +613,7 @@ async fn a_run_goes_on_after_a_restart_and_knows_what_was_reported() {
     let batch = json!([
         {"id": "a", "type": "progress", "percent": 30},
         {"id": "b", "type": "test", "test": "t1", "status": "completed"},
+        {"id": "c", "type": "test", "test": "t2", "status": "running"},
     ]);
     let batch = parse_batch(batch.to_string().as_bytes()).unwrap();
     let seq = model.report_external(run, &batch, Timestamp::now()).unwrap().seq;
@@ -550,13 +632,22 @@ async fn a_run_goes_on_after_a_restart_and_knows_what_was_reported() {
         let told = model.report_external(run, &batch, now).unwrap_err().to_string();
         assert!(told.starts_with(expected), "{told}");
     }
+    let parts = |model: &mut Model| -> Vec<(Option<RunId>, RunStatus)> {
+        (1..=20)
+            .filter_map(|number| model.run(RunReference::Number(number)))
+            .map(|run| (run.header.parent, run.status))
+            .collect()
+    };
+    // The run of the test that ended is in the record only; the other goes on, and ends with the whole.
+    assert_eq!(parts(&mut model), [(None, RunStatus::Running), (Some(run), RunStatus::Running)]);
     let wake = model.next_wake().expect("the deadline holds").0;
     assert!((1_000_000..=60_000_000).contains(&(wake - now.0)), "{}", wake - now.0);
     model.tick(Timestamp(wake));
     assert_eq!(model.run(RunReference::Id(run)).unwrap().status, RunStatus::Failed);
+    assert_eq!(parts(&mut model), [(None, RunStatus::Failed), (Some(run), RunStatus::Cancelled)]);
     store.write(model.take_outputs()).await.unwrap();
     assert!(store.has_reported(run, vec!["a".to_owned(), "b".to_owned()]).await.unwrap());
-    assert!(!store.has_reported(run, vec!["a".to_owned(), "c".to_owned()]).await.unwrap());
+    assert!(!store.has_reported(run, vec!["a".to_owned(), "z".to_owned()]).await.unwrap());
     store.stop().await;
     tokio::task::spawn_blocking(move || writer.join()).await.unwrap();
 }
@@ -607,6 +698,13 @@ proptest! {
         world.passes(16);
         let bodies = world.bodies();
         prop_assert_eq!(world.finished().len(), 1);
+        let parts = world.parts();
+        prop_assert!(parts.len() <= 2, "a test has one run");
+        for (header, told) in &parts {
+            let ends = told.iter().filter(|body| matches!(body, RunEventBody::Finished(_))).count();
+            prop_assert_eq!((ends, header.parent), (1, Some(run)));
+            prop_assert!(matches!(told.last(), Some(RunEventBody::Finished(_))));
+        }
         prop_assert!(matches!(bodies.last(), Some(RunEventBody::Finished(_))));
         let percents = bodies.iter().filter_map(|body| match body {
             RunEventBody::Progress(progress) => Some(progress.percent),

@@ -55,7 +55,11 @@ async fn a_program_reports_its_suite() {
     let recorded = hub.get(&path).await.body;
     let kinds: Vec<&str> =
         recorded["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["created", "status", "test", "progress", "metric", "test", "progress", "finished"]);
+    assert_eq!(kinds, ["created", "status", "child", "test", "progress", "metric", "test", "progress", "finished"]);
+    let child = recorded["events"].as_array().unwrap().iter().find(|event| event["type"] == "child").unwrap();
+    let part = hub.get(&format!("/api/v1/runs/{}", child["number"])).await.body;
+    assert_eq!((&part["parent"], &part["kind"], &part["name"]), (&json!(id), &json!("execution"), &json!("Boots")));
+    assert_eq!((&part["status"], &part["id"], &part["progress"]), (&json!("completed"), &child["run"], &json!(100.0)));
     hub.server.stop().await;
 }
 
