@@ -235,6 +235,9 @@ pub(super) async fn snapshot(app: &App, id: &str) -> Result<RunSnapshot, ApiErro
 pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
     let run = snapshot(&app, &id).await?;
     let mut row = serde_json::to_value(RunRow::from(&run)).map_err(anyhow::Error::from)?;
+    if let Some(holder) = &run.header.holder {
+        row["holder"] = json!(holder);
+    }
     if run.status == RunStatus::Pending {
         let id = run.header.id;
         let waiting = app.hub.ask(move |core, _| core.model.waiting(id)).await?;

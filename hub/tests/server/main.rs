@@ -5,6 +5,7 @@ mod artifacts;
 mod broker;
 mod campaigns;
 mod external;
+mod leases;
 mod reports;
 mod rest;
 mod sockets;
