@@ -9,6 +9,11 @@ use serde::Serialize;
 
 use crate::procedure::{Invalid, Procedure};
 
+pub mod watch;
+
+/// Longest text of a procedure, in bytes; the same as of one that is put.
+const TEXT_MAX: u64 = 1024 * 1024;
+
 pub struct Procedures {
     directory: PathBuf,
     /// Held while files change: two who keep the same name at once share a draft.
@@ -62,19 +67,28 @@ impl Procedures {
         Ok(Self { directory, changing: Mutex::new(()) })
     }
 
-    pub fn names(&self) -> anyhow::Result<Vec<String>> {
+    /// Names of files that hold procedures, or should.
+    fn files(&self) -> anyhow::Result<Vec<String>> {
         let entries =
             std::fs::read_dir(&self.directory).with_context(|| format!("reading {}", self.directory.display()))?;
-        let mut names = Vec::new();
+        let mut files = Vec::new();
         for entry in entries {
             let path = entry.with_context(|| format!("reading {}", self.directory.display()))?.path();
             let known = path.extension().is_some_and(|extension| extension == "toml" || extension == "json");
-            if let (true, Some(name)) = (known, path.file_stem().and_then(|name| name.to_str()))
-                && !name.starts_with('.')
+            if let (true, Some(file)) = (known, path.file_name().and_then(|file| file.to_str()))
+                && !file.starts_with('.')
             {
-                names.push(name.to_owned());
+                files.push(file.to_owned());
             }
         }
+        files.sort();
+        Ok(files)
+    }
+
+    pub fn names(&self) -> anyhow::Result<Vec<String>> {
+        let files = self.files()?;
+        let mut names: Vec<String> =
+            files.iter().filter_map(|file| file.rsplit_once('.')).map(|(name, _)| name.to_owned()).collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -96,17 +110,9 @@ impl Procedures {
     pub fn get(&self, name: &str) -> Result<Procedure, ProcedureError> {
         check_name(name)?;
         for format in [Format::Toml, Format::Json] {
-            let path = self.path(name, format);
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    return Err(anyhow::Error::new(error).context(format!("reading {}", path.display())).into());
-                }
-            };
-            let source = format!("{name}.{}", format.extension());
-            let procedure = parse(&text, &source, format)?;
-            return Ok(procedure);
+            if let Some(text) = self.read(name, format)? {
+                return Ok(parse(&text, &format!("{name}.{}", format.extension()), format)?);
+            }
         }
         let known = self.names()?.join(", ");
         let known = if known.is_empty() { "none".to_owned() } else { known };
@@ -122,6 +128,44 @@ impl Procedures {
     pub fn whole(&self, mut procedure: Procedure, source: &str) -> Result<Procedure, ProcedureError> {
         procedure.resolve(source, &|name| self.get(name).map_err(|error| error.to_string()))?;
         Ok(procedure)
+    }
+
+    /// The text of one file, if it is there.
+    fn read(&self, name: &str, format: Format) -> anyhow::Result<Option<String>> {
+        let path = self.path(name, format);
+        let file = format!("{name}.{}", format.extension());
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        // Whatever else lies there might never end, or never begin.
+        anyhow::ensure!(metadata.is_file(), "{file} is not a file");
+        let length = metadata.len();
+        anyhow::ensure!(length <= TEXT_MAX, "{file} has {length} bytes, expected at most {TEXT_MAX}");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+
+    /// What one file holds, or why it holds nothing, and what is wrong with it.
+    fn check(&self, file: &str) -> (Result<String, String>, Result<(), String>) {
+        let Some((name, extension)) = file.rsplit_once('.') else { return (Ok(String::new()), Ok(())) };
+        let format = if extension == Format::Json.extension() { Format::Json } else { Format::Toml };
+        let text = match check_name(name).map(|()| self.read(name, format)) {
+            Ok(Ok(text)) => text.unwrap_or_default(),
+            Ok(Err(error)) => return (Err(format!("{error:#}")), Err(format!("{error:#}"))),
+            Err(error) => return (Err(error.to_string()), Err(error.to_string())),
+        };
+        let twin = format!("{name}.{}", Format::Toml.extension());
+        let checked = if format == Format::Json && self.path(name, Format::Toml).exists() {
+            Err(format!("{twin} has the same name and is read instead"))
+        } else {
+            parse(&text, file, format).map(drop).map_err(|error| error.to_string())
+        };
+        (Ok(text), checked)
     }
 
     /// Keeps a procedure. Whoever reads meanwhile sees the old file or the new one, never half of it.

@@ -17,7 +17,7 @@ use crate::mqtt;
 use crate::procedures::Procedures;
 use crate::settings::{BrokerChoice, Settings};
 use crate::store::{self, Store, Writer};
-use crate::{hub, router};
+use crate::{hub, procedures, router};
 
 /// Groups of effects between the record and the connection to the broker. When full, the record waits for the connection,
 /// which is given up when it takes nothing.
@@ -78,6 +78,8 @@ impl Server {
         );
 
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
+        let (watched, stop) = (Arc::clone(&procedures), core.clone());
+        parts.spawn(async move { ("procedures", procedures::watch::run(watched, stop).await) });
         let app = App {
             hub,
             address,
