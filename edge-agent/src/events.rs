@@ -44,9 +44,14 @@ impl Events {
 
     /// Returns when the event is in the spool. Answers `false` when it will never be.
     pub(crate) async fn record(&self, body: EventBody) -> bool {
+        self.send_noted(body).await.await.is_ok()
+    }
+
+    /// Like `send`; what is returned answers when the event is in the spool, and fails when it will never be.
+    pub(crate) async fn send_noted(&self, body: EventBody) -> oneshot::Receiver<()> {
         let (written, done) = oneshot::channel();
         self.pass_on(Entry { event: AgentEvent { at: Timestamp::now(), body }, written: Some(written) }).await;
-        done.await.is_ok()
+        done
     }
 
     pub(crate) async fn log(&self, level: Level, device: Option<&DeviceId>, source: &str, message: String) {

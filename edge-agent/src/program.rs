@@ -210,7 +210,10 @@ pub(crate) fn off(file: Option<&Path>) -> StepError {
 }
 
 fn place(file: Option<&Path>) -> String {
-    file.map_or_else(|| "a file that the agent is given by --config".to_owned(), |file| file.display().to_string())
+    file.map_or_else(
+        || "the agent's configuration file (--config, or --agent-config of rigwire up)".to_owned(),
+        |file| file.display().to_string(),
+    )
 }
 
 fn arguments(program: &ProgramConfig, value: Option<&Value>, file: Option<&Path>) -> Result<Vec<String>, StepError> {
@@ -386,7 +389,7 @@ mod tests {
         let error = launch(&with, Duration::from_secs(7200), &[solver()], None).unwrap_err();
         assert_eq!(
             error.message,
-            "the step's timeout 2h is longer than timeout-max-s of program solver in a file that the agent is given by --config: 1h"
+            "the step's timeout 2h is longer than timeout-max-s of program solver in the agent's configuration file (--config, or --agent-config of rigwire up): 1h"
         );
     }
 

@@ -61,3 +61,22 @@ fn its_reports_of_a_program_are_taken() {
     assert_eq!(receipt.accepted, 3);
     assert_eq!(model.active_runs(), 0);
 }
+
+#[test]
+fn the_page_about_programs_shows_what_works() {
+    let page = include_str!("../../docs/programs.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [configuration, procedure] = blocks.as_slice() else { panic!("{blocks:?}") };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("agent.toml");
+    std::fs::write(&file, configuration).unwrap();
+    let config = Config::load(Some(&file), &Options::default()).unwrap();
+    assert_eq!(config.host.programs[0].name, "solver");
+    let procedure = Procedure::from_toml(procedure, "programs.md").unwrap();
+    assert_eq!(procedure.steps.len(), 2);
+    for example in [include_str!("../../examples/programs/solver.py"), include_str!("../../examples/programs/check.sh")]
+    {
+        assert!(page.contains(example), "{example}");
+        assert!(example.lines().count() <= 20);
+    }
+}

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::line::Lines;
@@ -27,6 +27,8 @@ use crate::events::Events;
 const CHUNK: usize = 64 * 1024;
 /// Files that one step may send.
 const ARTIFACTS_MAX: usize = 200;
+/// All of them together are as large as so many of the largest.
+const ARTIFACTS_OF_FULL_SIZE: u64 = 4;
 const ARTIFACT_NAME_MAX: usize = 200;
 const RESULTS_FILE_MAX: u64 = 16 * 1024 * 1024;
 /// Events that wait for the recorder while more is read. Beyond them nothing is read, and the program waits in turn.
@@ -77,9 +79,6 @@ impl Attempt {
     }
 
     async fn prepare_and_run(&mut self) -> StepOutcome {
-        if let Err(message) = process::check_user(&self.program) {
-            return failed(code::PROCESS_FAILED, message);
-        }
         let work = match Work::create(&self.directory, self.attempt, self.program.user.as_ref()) {
             Ok(work) => work,
             Err(error) => {
@@ -90,6 +89,7 @@ impl Attempt {
         let started =
             EventBody::StepStarted { attempt: self.attempt, run: self.run, device: Some(self.device.clone()) };
         let outcome = match tokio::time::timeout(RECORD_WITHIN, self.events.record(started)).await {
+            Ok(true) if self.stop.borrow().is_some() => Ok(StepOutcome::Cancelled { safe: None }),
             Ok(true) => self.run(&work).await,
             Ok(false) | Err(_) => {
                 let message = format!("the start of program {} could not be recorded", self.program.name);
@@ -130,7 +130,9 @@ impl Attempt {
             output: Lines::default(),
             errors: Lines::default(),
             waiting: VecDeque::new(),
+            part: None,
             artifacts: 0,
+            artifact_bytes: 0,
             bytes: 0,
         };
         let ending = match self.watch(&mut process, work, &mut telling, began).await {
@@ -150,9 +152,9 @@ impl Attempt {
             telling.say(telling.narrator.remark(Level::Warning, message));
         }
         let status = process.reap();
-        let file = self.read_results(work, &mut telling);
+        let file = self.read_results(work, &mut telling).await;
         let said = telling.narrator.end(Instant::now().into_std());
-        self.take(said, work, &mut telling);
+        self.take(said, work, &mut telling).await;
         self.tell_rest(&mut telling).await;
         Ok(self.outcome(ending, status, file, &telling.narrator, took))
     }
@@ -189,7 +191,9 @@ impl Attempt {
                         Wants::End(Ending::TimedOut)
                     }
                     () = at(kill_at) => Wants::Kill,
-                    () = send(&self.events, telling.waiting.front()), if !telling.waiting.is_empty() => Wants::Sent,
+                    part = send(&self.events, &mut telling.part, telling.waiting.front()), if !telling.waiting.is_empty() => {
+                        Wants::Sent(part)
+                    }
                     count = output_pipe.read(&mut output), if output_open && reads => {
                         Wants::Read(Stream::Output, count.unwrap_or(0))
                     }
@@ -222,7 +226,8 @@ impl Attempt {
                     killed = true;
                     kill_at = Some(now + GIVE_UP);
                 }
-                Wants::Sent => {
+                Wants::Sent(part) => {
+                    telling.part = part.or(telling.part.take());
                     telling.waiting.pop_front();
                 }
                 Wants::Read(stream, 0) => match stream {
@@ -235,7 +240,7 @@ impl Attempt {
                         Stream::Error => errors.get(..count),
                     };
                     let said = telling.read(stream, read.unwrap_or_default(), now);
-                    self.take(said, work, telling);
+                    self.take(said, work, telling).await;
                     if telling.bytes > self.program.output_max && ending.is_none() {
                         process.signal(Signal::TERM);
                         kill_at = Some(now + self.program.grace);
@@ -244,7 +249,7 @@ impl Attempt {
                 }
                 Wants::Tick => {
                     let said = telling.narrator.tick(now.into_std());
-                    self.take(said, work, telling);
+                    self.take(said, work, telling).await;
                 }
                 Wants::Nothing => {}
             }
@@ -257,18 +262,18 @@ impl Attempt {
         let (_, _, output, errors) = process.parts();
         for (stream, pipe) in [(Stream::Output, output), (Stream::Error, errors)] {
             for said in telling.read_rest(stream, pipe, until, self.program.output_max).await {
-                self.take(vec![said], work, telling);
+                self.take(vec![said], work, telling).await;
                 self.tell_some(telling).await;
             }
         }
     }
 
-    fn take(&self, said: Vec<Said>, work: &Work, telling: &mut Telling) {
+    async fn take(&self, said: Vec<Said>, work: &Work, telling: &mut Telling) {
         for said in said {
             match said {
                 Said::Event(_) => telling.say(said),
                 Said::Artifact { path, name, media_type } => {
-                    if let Err(problem) = self.artifact(&path, name, media_type, work, telling) {
+                    if let Err(problem) = self.artifact(path, name, media_type, work, telling).await {
                         let message = format!("an artifact was left out: {problem}");
                         telling.say(telling.narrator.remark(Level::Warning, message));
                     }
@@ -277,9 +282,9 @@ impl Attempt {
         }
     }
 
-    fn artifact(
+    async fn artifact(
         &self,
-        path: &str,
+        path: String,
         name: Option<String>,
         media_type: Option<String>,
         work: &Work,
@@ -298,8 +303,19 @@ impl Attempt {
         if !fits || media_type.len() > 100 || !media_type.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             return Err(format!("{media_type:?} is no media type, expected a form such as text/csv"));
         }
-        let bytes = work.read(path, self.program.artifact_max)?;
-        let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+        let (most, from) = (self.program.artifact_max, work.clone());
+        let (bytes, sha256) = elsewhere(move || {
+            let bytes = from.read(&path, most)?;
+            let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+            Ok((bytes, sha256))
+        })
+        .await?;
+        let all = telling.artifact_bytes + bytes.len() as u64;
+        let all_max = most.saturating_mul(ARTIFACTS_OF_FULL_SIZE);
+        if all > all_max {
+            return Err(format!("{name} is too much: all files of a step together are at most {all_max} bytes"));
+        }
+        telling.artifact_bytes = all;
         let announced = Artifact {
             run: Some(self.run),
             attempt: Some(self.attempt),
@@ -318,29 +334,37 @@ impl Attempt {
     }
 
     /// The file of results, once nothing writes it any more.
-    fn read_results(&self, work: &Work, telling: &mut Telling) -> Result<(), String> {
+    async fn read_results(&self, work: &Work, telling: &mut Telling) -> Result<(), String> {
         let Some(Results::Junit { file }) = &self.launch.results else { return Ok(()) };
         let name = file.strip_prefix(super::WORK).map_or(file.as_str(), |rest| rest.trim_start_matches('/'));
-        let bytes = work.read(name, RESULTS_FILE_MAX)?;
-        let tests = junit::parse(&bytes).map_err(|error| format!("{file} holds no results of tests: {error}"))?;
+        let (name, from) = (name.to_owned(), work.clone());
+        let tests = elsewhere(move || {
+            let bytes = from.read(&name, RESULTS_FILE_MAX)?;
+            junit::parse(&bytes).map_err(|error| format!("{name} holds no results of tests: {error}"))
+        })
+        .await?;
         let said = telling.narrator.read_tests(tests);
-        self.take(said, work, telling);
+        self.take(said, work, telling).await;
         Ok(())
     }
 
     /// Sends until there is room again.
     async fn tell_some(&self, telling: &mut Telling) {
         while telling.waiting.len() >= WAITING_MAX {
-            if let Some(body) = telling.waiting.pop_front() {
-                self.events.send(body).await;
-            }
+            self.tell_next(telling).await;
         }
     }
 
     async fn tell_rest(&self, telling: &mut Telling) {
-        while let Some(body) = telling.waiting.pop_front() {
-            self.events.send(body).await;
+        while !telling.waiting.is_empty() {
+            self.tell_next(telling).await;
         }
+    }
+
+    async fn tell_next(&self, telling: &mut Telling) {
+        let part = send(&self.events, &mut telling.part, telling.waiting.front()).await;
+        telling.part = part.or(telling.part.take());
+        telling.waiting.pop_front();
     }
 
     fn outcome(
@@ -400,11 +424,13 @@ impl Attempt {
 enum Wants {
     End(Ending),
     Kill,
-    Sent,
+    Sent(Option<Written>),
     Read(Stream, usize),
     Tick,
     Nothing,
 }
+
+type Written = oneshot::Receiver<()>;
 
 /// What was read and is not told yet.
 struct Telling {
@@ -412,7 +438,10 @@ struct Telling {
     output: Lines,
     errors: Lines,
     waiting: VecDeque<EventBody>,
+    /// The part of a file that was sent last and is not written yet.
+    part: Option<Written>,
     artifacts: usize,
+    artifact_bytes: u64,
     bytes: u64,
 }
 
@@ -459,10 +488,31 @@ async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) {
     stop.wait_for(Option::is_some).await.ok();
 }
 
-/// Cancel-safe: what was not taken can be sent again.
-async fn send(events: &Events, body: Option<&EventBody>) {
-    if let Some(body) = body {
-        events.send(body.clone()).await;
+/// Cancel-safe: what was not taken can be sent again. Of files one part at a time is on its way: the queue is made for small
+/// events. What is returned answers when a part is written.
+async fn send(events: &Events, part: &mut Option<Written>, body: Option<&EventBody>) -> Option<Written> {
+    match body {
+        Some(body @ EventBody::ArtifactChunk { .. }) => {
+            if let Some(written) = part {
+                // Never written: neither will the next be, and the end of the agent is near.
+                written.await.ok();
+            }
+            *part = None;
+            Some(events.send_noted(body.clone()).await)
+        }
+        Some(body) => {
+            events.send(body.clone()).await;
+            None
+        }
+        None => None,
+    }
+}
+
+/// Work with large files, which other devices do not wait for.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(format!("reading it failed: {error}")),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Stop, failed};
-use super::{Launch, ProgramConfig, RUN, launch, work};
+use super::{Launch, ProgramConfig, RUN, launch, place, process, work};
 use crate::config::{HostConfig, host_name};
 use crate::device::{HubLink, Order, StepOrder};
 use crate::events::Events;
@@ -110,6 +110,11 @@ pub(crate) async fn run(task: HostTask) -> anyhow::Result<()> {
         tasks: JoinSet::new(),
         shown: None,
     };
+    for program in &host.programs {
+        if let Err(problem) = process::check_user(program) {
+            tracing::warn!("program {} {problem}; steps that name it will fail", program.name);
+        }
+    }
     host.show().await;
     loop {
         let wake = host.next_wake();
@@ -215,7 +220,14 @@ impl Host {
             let message = format!("{WAITING_MAX} steps wait for {} already", self.config.id);
             return Err(StepError { code: code::DEVICE_BUSY.to_owned(), message });
         }
-        launch(with, timeout, &self.config.programs, self.config.file.as_deref())
+        let launch = launch(with, timeout, &self.config.programs, self.config.file.as_deref())?;
+        match self.programs.get(launch.program).map(|program| (program, process::check_user(program))) {
+            Some((program, Err(problem))) => {
+                let message = format!("program {} in {} {problem}", program.name, place(self.config.file.as_deref()));
+                Err(StepError { code: code::PROCESS_FAILED.to_owned(), message })
+            }
+            Some((_, Ok(()))) | None => Ok(launch),
+        }
     }
 
     /// Starts what has a place, in the order it came; one whose program is at its limit lets others pass.

@@ -29,14 +29,11 @@ pub(crate) struct Process {
 pub(crate) fn check_user(program: &ProgramConfig) -> Result<(), String> {
     let own = rustix::process::geteuid();
     match &program.user {
-        None if own.is_root() => Err(format!(
-            "program {} has no user and would run as root, which the agent does only if asked to: \
-             give it a user, or user = \"root\" if it must",
-            program.name
-        )),
+        None if own.is_root() => Err("has no user and would run as root, which the agent does only if asked to: \
+             give it a user, or user = \"root\" if it must"
+            .to_owned()),
         Some(user) if user.uid != own.as_raw() && !own.is_root() => Err(format!(
-            "program {} is to run as {}, for which the agent has not the rights: it runs as user {}, not as root",
-            program.name,
+            "is to run as user {}, for which the agent lacks the rights: it runs with user id {} itself, not as root",
             user.name,
             own.as_raw()
         )),

@@ -345,6 +345,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_documentation_shows_is_read() {
+        let text = include_str!("../../../docs/programs.md");
+        let block = |language: &str| {
+            let opening = format!("```{language}\n");
+            let block = text.split(opening.as_str()).nth(1).and_then(|rest| rest.split("```").next());
+            block.unwrap().lines().map(|line| parse(line).expect(line).expect(line)).collect::<Vec<_>>()
+        };
+        let (text, json) = (block("text"), block("json"));
+        assert_eq!((text.len(), json.len()), (KINDS.len(), 3));
+        assert_eq!(text[0], json[0]);
+    }
+
+    #[test]
     fn ordinary_lines_stay_what_they_are() {
         for line in [
             "",

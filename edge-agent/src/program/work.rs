@@ -16,7 +16,7 @@ pub(crate) fn all(spool: &Path) -> PathBuf {
     spool.join("programs")
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Work {
     record: PathBuf,
     path: PathBuf,

@@ -395,10 +395,14 @@ async fn whom_a_program_runs_as_is_kept_or_refused() {
         let lines: Vec<&str> = bench.logs().map(|log| log.message.as_str()).collect();
         assert_eq!(lines, ["65534", "65534", "wrote", "/nonexistent nobody"]);
         let (_, message) = failure(bench.perform("unsaid", Vec::new()).await);
-        assert!(message.starts_with("program unsaid has no user and would run as root"), "{message}");
+        assert!(
+            message.starts_with("program unsaid in the agent's configuration file")
+                && message.contains("has no user and would run as root"),
+            "{message}"
+        );
     } else {
         let (_, message) = failure(bench.perform("nobody", Vec::new()).await);
-        assert!(message.starts_with("program nobody is to run as nobody, for which the agent has not the rights"));
+        assert!(message.contains("is to run as user nobody, for which the agent lacks the rights"), "{message}");
         outputs(bench.perform("unsaid", Vec::new()).await);
     }
     bench.stop().await;
