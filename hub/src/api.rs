@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod artifacts;
+pub mod commands;
 pub mod completeness;
 pub mod devices;
 pub mod external;

@@ -15,10 +15,12 @@ use serde::Serialize;
 use crate::event::{DeviceSnapshot, Event, RunSnapshot};
 use crate::fanout::Published;
 
+pub use order::{Answer, Meant, Order, Outcome, Wish};
 pub use reference::BadReference;
 
 pub mod agent_events;
 pub mod device_farm;
+mod order;
 mod outbox;
 pub mod protocol_runs;
 mod reference;
@@ -128,6 +130,8 @@ pub enum Request {
     StopPreview {
         device: DeviceId,
     },
+    /// Answered by `View::Answered`.
+    Order(Order),
 }
 
 /// What a client's socket is told of.
@@ -155,6 +159,7 @@ pub enum View {
     Device(Box<DeviceSnapshot>),
     UnknownDevice(DeviceId),
     Runs,
+    Answered(Box<Answer>),
 }
 
 /// Subscriptions, limits and lifecycle of one client, without its socket. The shell calls `open` once, then the others as

@@ -17,6 +17,7 @@ pub mod fanout;
 pub mod fleet;
 pub mod hub;
 pub mod ingest;
+pub mod interpreter;
 pub mod lease;
 pub mod ledger;
 pub mod model;

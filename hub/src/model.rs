@@ -262,6 +262,14 @@ impl Model {
         self.runs.values().filter(|run| run.finished().is_none()).filter(|run| !is_part(run)).count()
     }
 
+    /// Runs that have not ended, newest first.
+    pub fn active_snapshots(&self) -> Vec<RunSnapshot> {
+        let active = self.runs.values().filter(|run| run.finished().is_none());
+        let mut active: Vec<RunSnapshot> = active.map(|run| self.snapshot_of(run)).collect();
+        active.sort_by_key(|run| std::cmp::Reverse(run.header.number));
+        active
+    }
+
     fn snapshot_of(&self, run: &Run) -> RunSnapshot {
         run.snapshot(|device| self.fleet.device(device).map(crate::fleet::Device::snapshot))
     }
@@ -327,7 +335,7 @@ impl Model {
 }
 
 /// A request to start a run, already checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StartRun {
     pub procedure: Arc<Procedure>,
     pub params: Fields,

@@ -11,10 +11,14 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
+<<<<<<< HEAD
 use crate::api::{
     agents, artifacts, completeness, devices, external, health, ledger, logs, metrics, parts, procedures, reports,
     reservations, runs,
 };
+=======
+use crate::api::{agents, artifacts, commands, devices, external, health, procedures, reports, reservations, runs};
+>>>>>>> db52fe1 (hub: lines are planned, shown and carried out, by REST and on the agent-events sockets; workflows are executed)
 use crate::app::App;
 use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use crate::error::{ApiError, in_json};
@@ -44,6 +48,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/runs/{id}/completeness", get(completeness::get))
         .route("/api/v1/ledger", get(ledger::get))
         .route("/api/v1/artifacts/{*path}", get(artifacts::get))
+        .route("/api/v1/commands", post(commands::post))
         .route("/api/v1/reports/{id}", get(reports::get))
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{id}", get(devices::get))

@@ -12,10 +12,14 @@ use rigwire_shared::ids::DeviceId;
 use rigwire_shared::time::Timestamp;
 
 use crate::app::App;
-use crate::dialect::{Moment, Output, Request, Session, Text};
+use crate::dialect::{Moment, Output, Request, Session, Text, View};
 use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
+<<<<<<< HEAD
 use crate::ledger::{Ledger, Watcher};
+=======
+use crate::interpreter;
+>>>>>>> db52fe1 (hub: lines are planned, shown and carried out, by REST and on the agent-events sockets; workflows are executed)
 use crate::preview::Viewer;
 
 /// tungstenite clears its whole read buffer at every wake; its default of 128 KiB costs more than everything else together.
@@ -56,7 +60,7 @@ pub fn upgrade_then<S: Session + 'static>(
     session: S,
     ended: impl FnOnce(&S) + Send + 'static,
 ) -> Response {
-    let hub = app.hub.clone();
+    let app = app.clone();
     let shutdown = app.shutdown.clone();
     let tracker = app.sockets.clone();
     let ledger = Arc::clone(&app.ledger);
@@ -69,8 +73,14 @@ pub fn upgrade_then<S: Session + 'static>(
                 let mut connection = Connection {
                     socket,
                     session,
+<<<<<<< HEAD
                     hub,
                     viewer: Viewer(viewer),
+=======
+                    hub: app.hub.clone(),
+                    app,
+                    viewer: Viewer(NEXT_VIEWER.fetch_add(1, Ordering::Relaxed)),
+>>>>>>> db52fe1 (hub: lines are planned, shown and carried out, by REST and on the agent-events sockets; workflows are executed)
                     previews: BTreeSet::new(),
                     queue,
                     ledger,
@@ -95,6 +105,7 @@ struct Connection<S> {
     socket: WebSocket,
     session: S,
     hub: Hub,
+    app: App,
     viewer: Viewer,
     /// Previews that this socket started and has not stopped.
     previews: BTreeSet<DeviceId>,
@@ -227,6 +238,12 @@ impl<S: Session> Connection<S> {
                     self.previews.remove(&device);
                     let stopped = stop_preview(&self.hub, self.viewer, device).await;
                     stopped.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
+                }
+                Output::Do(Request::Order(order)) => {
+                    // A plan is seen before it is carried out, also by a client behind a slow line.
+                    self.flush().await?;
+                    let answer = interpreter::answer(&self.app, order).await;
+                    self.session.handle_view(View::Answered(Box::new(answer)), moment());
                 }
                 Output::Close { code, reason } => {
                     return Err(Ended::Closing { code, reason: Utf8Bytes::from(reason.into_owned()) });

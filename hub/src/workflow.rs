@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rigwire_shared::ids::StepId;
+use rigwire_shared::value::{Fields, Value as Field};
 use serde_json::{Map, Value, json};
 
 use crate::command_line::nearest;
@@ -53,6 +54,30 @@ pub fn compile(body: &Value, source: &str, line_of: impl Fn(&str) -> Option<usiz
             })
             .collect(),
     })
+}
+
+/// Parameters for a workflow that declares none: each has the type of its value, which is also its default.
+pub fn declare(params: &Fields) -> Result<Value, String> {
+    let declared = params.iter().map(|(name, value)| {
+        let kind = match value {
+            Field::Float(_) => "float",
+            Field::Int(_) => "int",
+            Field::Bool(_) => "bool",
+            Field::Text(_) => "text",
+            Field::Null | Field::List(_) | Field::Map(_) => {
+                return Err(format!("params.{name}: expected a number, a text, true or false"));
+            }
+        };
+        Ok((name.clone(), json!({"type": kind, "default": value})))
+    });
+    declared.collect::<Result<Map<String, Value>, String>>().map(Value::Object)
+}
+
+/// The name of a procedure made of any text: what it may not hold is left out.
+pub fn plain_name(text: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let name: String = text.chars().filter(plain).take(64).collect();
+    if name.is_empty() { "workflow".to_owned() } else { name }
 }
 
 /// A mistake in the compiled procedure, in the words of the workflow: `steps[1].with.v` is `nodes[1].data.v`.

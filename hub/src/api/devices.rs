@@ -31,7 +31,7 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
     found.map(Json).ok_or_else(|| ApiError::not_found("UNKNOWN_DEVICE", format!("no agent has a device {id}")))
 }
 
-fn row(model: &Model, card: &DeviceCard, device: &DeviceSnapshot) -> serde_json::Value {
+pub(crate) fn row(model: &Model, card: &DeviceCard, device: &DeviceSnapshot) -> serde_json::Value {
     let (waiting, held): (Vec<_>, Vec<_>) =
         model.leases_of(&device.device).iter().map(reservations::row).partition(|lease| lease["waiting"] == true);
     json!({

@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rigwire_shared::value::Value;
+use rigwire_shared::value::{Fields, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -66,6 +66,24 @@ pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
     } else {
         Request::Procedure(procedure_request(&app, body).await?)
     };
+    let run = make(&app, request).await?;
+    Ok(created(&app, &headers, &run, None))
+}
+
+/// Starts a run of a procedure. Answered once it is in the record: from then on no crash can lose it.
+pub(crate) async fn begin(app: &App, start: StartRun) -> Result<RunSnapshot, ApiError> {
+    make(app, Request::Procedure(start)).await
+}
+
+/// A run of a procedure that is there by name.
+pub(crate) async fn saved(app: &App, name: String, params: Fields) -> Result<StartRun, ApiError> {
+    let procedure = find(app, serde_json::Value::String(name)).await?;
+    let params =
+        procedure.bind_params(&params).map_err(|message| ApiError::unprocessable("INVALID_PARAMETER", message))?;
+    Ok(StartRun { procedure: Arc::new(procedure), params, name: None, holder: None })
+}
+
+async fn make(app: &App, request: Request) -> Result<RunSnapshot, ApiError> {
     let run = app.hub.ask(move |core, now| {
         let active = core.model.active_runs();
         if active >= ACTIVE_MAX {
@@ -81,13 +99,20 @@ pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> R
             .ok_or_else(|| anyhow::anyhow!("the run that was just made is not there").into())
     });
     let run = run.await??;
-    // Answered once the run is in the record: from then on no crash can lose it.
     app.hub.store().barrier().await?;
-    let body = json!({
+    Ok(run)
+}
+
+/// The answer to whoever started a run; with the plan, where one was made of what they typed.
+pub(super) fn created(app: &App, headers: &HeaderMap, run: &RunSnapshot, plan: Option<serde_json::Value>) -> Response {
+    let mut body = json!({
         "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
-        "urls": urls(&host(&headers, app.address), &run),
+        "urls": urls(&host(headers, app.address), run),
     });
-    Ok((StatusCode::CREATED, Json(body)).into_response())
+    if let Some(plan) = plan {
+        body["plan"] = plan;
+    }
+    (StatusCode::CREATED, Json(body)).into_response()
 }
 
 async fn procedure_request(app: &App, body: serde_json::Value) -> Result<StartRun, ApiError> {
@@ -223,7 +248,7 @@ pub async fn list(
 }
 
 /// A run at hand or in the record.
-pub(super) async fn snapshot(app: &App, id: &str) -> Result<RunSnapshot, ApiError> {
+pub(crate) async fn snapshot(app: &App, id: &str) -> Result<RunSnapshot, ApiError> {
     let reference = reference(id)?;
     if let Some(run) = app.hub.ask(move |core, _| core.model.run(reference)).await? {
         return Ok(run);

@@ -278,7 +278,7 @@ impl<'a> Builder<'a> {
 
     fn on(&mut self, card: &DeviceCard, module: &str, with: Map<String, Value>) -> Value {
         let id = card.device.as_str();
-        self.roles.insert(id.to_owned(), json!({"device": id}));
+        self.roles.entry(id.to_owned()).or_insert_with(|| json!({"device": id}));
         json!({"use": module, "on": id, "with": with})
     }
 

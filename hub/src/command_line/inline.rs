@@ -146,7 +146,7 @@ impl Builder<'_> {
             let here = match fitting {
                 Some(device) => {
                     let device = device.as_str().to_owned();
-                    self.roles.insert(device.clone(), json!({"device": device}));
+                    self.roles.entry(device.clone()).or_insert_with(|| json!({"device": device}));
                     device
                 }
                 None => {

@@ -2,27 +2,33 @@
 //! socket.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rigwire_shared::value::Value;
 use serde::Serialize;
 
+use crate::command_line::{Plan, Refusal};
 use crate::dialect::outbox::Outbox;
 use crate::dialect::reference::quote;
-use crate::dialect::{self, Dialect, Interest, Moment, Output, Request, View, rfc3339};
+use crate::dialect::{
+    self, Answer, Dialect, Interest, Meant, Moment, Order, Outcome, Output, Request, View, Wish, rfc3339,
+};
 use crate::fanout::Published;
+use crate::model::StartRun;
 
+use super::dsl::{self, DslProgress, DslResult};
 use super::message::{ChatMessage, Envelope, Error, Pong};
-use super::vocabulary;
+use super::{order, vocabulary};
 
 const WELCOME: &str = "Connected to Praxis Agent";
 const POLICY: u16 = 1008;
 
+/// Who answers what a person typed.
+const ASSISTANT: &str = "assistant";
+
 /// A client that names more at once is refused.
 const NAMES_MAX: usize = 200;
-
-const COMMANDS_NOT_ACCEPTED: &str =
-    "this hub does not accept commands on this socket yet: start a run with POST /api/v1/runs";
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -102,6 +108,110 @@ impl Session {
         self.send("PONG", Pong { timestamp: &timestamp }, correlation_id, now);
     }
 
+    /// A reply that the client may have unsubscribed from.
+    fn tell<T: Serialize>(
+        &mut self,
+        topic: &str,
+        kind: &'static str,
+        payload: T,
+        correlation_id: Option<&str>,
+        now: Moment,
+    ) {
+        if self.wants(topic) {
+            self.send(kind, payload, correlation_id, now);
+        }
+    }
+
+    fn order(&mut self, wish: Wish, correlation_id: Option<&str>) {
+        let correlation_id = correlation_id.map(str::to_owned);
+        self.outbox.ask(Request::Order(Order { correlation_id, wish }));
+    }
+
+    fn command(&mut self, message: &Value, key: &str, correlation_id: Option<&str>, now: Moment) {
+        let line = match order::text(message, key) {
+            Ok(line) => line,
+            Err(mistake) => return self.mistaken(mistake, correlation_id, now),
+        };
+        if key == "content" {
+            let content = format!("Processing: {}", quote(line));
+            let chat = ChatMessage { content: &content, sender: ASSISTANT, kind: "text" };
+            self.tell(vocabulary::CHAT, "chatMessage", chat, correlation_id, now);
+        }
+        self.order(Wish::Plan { line: line.to_owned() }, correlation_id);
+    }
+
+    fn execute(&mut self, message: &Value, correlation_id: Option<&str>, now: Moment) {
+        match order::execute(message) {
+            Ok(wish) => self.order(wish, correlation_id),
+            Err(mistake) => self.mistaken(mistake, correlation_id, now),
+        }
+    }
+
+    fn mistaken(&mut self, mistake: order::Mistake, correlation_id: Option<&str>, now: Moment) {
+        match mistake {
+            order::Mistake::Format(text) => self.fault(&text, correlation_id, now),
+            order::Mistake::Workflow(text) => self.refuse("WORKFLOW_ERROR", &text, correlation_id, now),
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, now: Moment) {
+        let correlation_id = answer.correlation_id.as_deref();
+        match answer.outcome {
+            Outcome::Planned { line, took_ms, meant } => self.planned(&line, took_ms, meant, correlation_id, now),
+            Outcome::Started { run, number, name } => {
+                self.say(&format!("Started run {number} ({run}): {name}"), correlation_id, now);
+            }
+            Outcome::Said(text) => self.say(&text, correlation_id, now),
+            Outcome::Refused { code, message } => self.refuse(code, &message, correlation_id, now),
+        }
+    }
+
+    /// The plan is shown whole before anything of it is done.
+    fn planned(
+        &mut self,
+        line: &str,
+        took_ms: f64,
+        meant: Result<Meant, Refusal>,
+        correlation_id: Option<&str>,
+        now: Moment,
+    ) {
+        match meant {
+            Ok(Meant::Plan(plan)) => {
+                for stage in plan.stages() {
+                    let progress = DslProgress::from(&stage);
+                    self.tell(vocabulary::DSL_PROGRESS, "dslProgress", progress, correlation_id, now);
+                }
+                let cards = dsl::cards(&plan);
+                let result = DslResult::planned(line, took_ms, &plan, &cards);
+                self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
+                let Plan { procedure, params, name, .. } = *plan;
+                let start = StartRun { procedure: Arc::new(procedure), params, name: Some(name), holder: None };
+                self.order(Wish::Start(Box::new(start)), correlation_id);
+            }
+            Ok(Meant::Control { control, run }) => {
+                let result = DslResult::plain(line, took_ms, None);
+                self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
+                self.order(Wish::Control { control, run }, correlation_id);
+            }
+            Ok(Meant::Said { text, .. }) => {
+                let result = DslResult::plain(line, took_ms, None);
+                self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
+                let chat = ChatMessage { content: &text, sender: ASSISTANT, kind: "text" };
+                self.send("chatMessage", chat, correlation_id, now);
+            }
+            Err(refusal) => {
+                let error = format!("{refusal}\n{}", refusal.caret);
+                if self.wants(vocabulary::DSL_RESULT) {
+                    let result = DslResult::plain(line, took_ms, Some(error));
+                    self.send("dslResult", result, correlation_id, now);
+                } else {
+                    // Nobody who typed something is left without an answer.
+                    self.refuse("DSL_ERROR", &error, correlation_id, now);
+                }
+            }
+        }
+    }
+
     fn change_subscriptions(&mut self, add: bool, message: &Value, correlation_id: Option<&str>, now: Moment) {
         let names = match named_events(message) {
             Ok(names) => names,
@@ -168,8 +278,9 @@ impl dialect::Session for Session {
         self.outbox.ask(Request::Watch(Interest::Runs));
     }
 
-    fn handle_view(&mut self, view: View, _now: Moment) {
+    fn handle_view(&mut self, view: View, now: Moment) {
         match view {
+            View::Answered(answer) => self.answered(*answer, now),
             View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Runs => {}
         }
     }
@@ -185,9 +296,9 @@ impl dialect::Session for Session {
             Some("PING") => self.ping(correlation_id, now),
             Some("SUBSCRIBE_EVENTS") => self.change_subscriptions(true, &message, correlation_id, now),
             Some("UNSUBSCRIBE_EVENTS") => self.change_subscriptions(false, &message, correlation_id, now),
-            Some("DSL_COMMAND" | "EXECUTE_WORKFLOW" | "CHAT_MESSAGE") => {
-                self.refuse("COMMANDS_NOT_ACCEPTED", COMMANDS_NOT_ACCEPTED, correlation_id, now);
-            }
+            Some("DSL_COMMAND") => self.command(&message, "command", correlation_id, now),
+            Some("CHAT_MESSAGE") => self.command(&message, "content", correlation_id, now),
+            Some("EXECUTE_WORKFLOW") => self.execute(&message, correlation_id, now),
             Some(other) => self.fault(&format!("Invalid message type: {}", quote(other)), correlation_id, now),
             None => {
                 let text = r#"Invalid message format: expected an object with "type" as text and "payload""#;

@@ -10,12 +10,27 @@ pub(super) const TOOL_EXECUTED: &str = "tool.executed";
 pub(super) const TOOL_FAILED: &str = "tool.failed";
 pub(super) const LOG: &str = "log.entry";
 pub(super) const STREAM: &str = "event.stream";
+/// How this client's own commands come along.
+pub(super) const DSL_PROGRESS: &str = "dsl.progress";
+pub(super) const DSL_RESULT: &str = "dsl.completed";
+pub(super) const CHAT: &str = "chat.message";
 
 /// What a client gets until it subscribes to something.
-pub(super) const DEFAULT: [&str; 8] =
-    [STARTED, PROGRESS, COMPLETED, FAILED, NODE_STATUS, TOOL_EXECUTED, TOOL_FAILED, LOG];
+pub(super) const DEFAULT: [&str; 11] = [
+    STARTED,
+    PROGRESS,
+    COMPLETED,
+    FAILED,
+    NODE_STATUS,
+    TOOL_EXECUTED,
+    TOOL_FAILED,
+    LOG,
+    DSL_PROGRESS,
+    DSL_RESULT,
+    CHAT,
+];
 
-/// The topics that one name stands for: none for what this hub never says unasked, `None` for an unknown name.
+/// The topics that one name stands for: none for what this hub never says, `None` for an unknown name.
 pub(super) fn topics(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "workflowStart" => &[STARTED],
@@ -25,7 +40,9 @@ pub(super) fn topics(name: &str) -> Option<&'static [&'static str]> {
         "nodeStatusUpdate" => &[NODE_STATUS],
         "workflowLog" => &[LOG],
         "eventStream" => &[STREAM],
-        "chatMessage" | "dslProgress" | "dslResult" => &[],
+        "chatMessage" => &[CHAT],
+        "dslProgress" => &[DSL_PROGRESS],
+        "dslResult" => &[DSL_RESULT],
         other => return dotted(&other.to_ascii_lowercase().replace('_', ".")),
     })
 }
@@ -43,14 +60,9 @@ fn dotted(name: &str) -> Option<&'static [&'static str]> {
         "tool.result" | "p2p.tool.response" => &[TOOL_EXECUTED, TOOL_FAILED],
         "log.entry" | "log.stream" | "workflow.log" => &[LOG],
         "event.stream" => &[STREAM],
-        "dsl.command.received"
-        | "dsl.progress"
-        | "dsl.command.progress"
-        | "dsl.completed"
-        | "dsl.command.completed"
-        | "dsl.result"
-        | "chat.message"
-        | "chat.response" => &[],
+        "dsl.progress" | "dsl.command.progress" => &[DSL_PROGRESS],
+        "dsl.completed" | "dsl.command.completed" | "dsl.result" => &[DSL_RESULT],
+        "chat.message" | "chat.response" | "dsl.command.received" => &[CHAT],
         other => return (other.starts_with("agent.") || other.starts_with("system.")).then_some(&[]),
     })
 }
@@ -67,6 +79,9 @@ mod tests {
             (["TASK_COMPLETED", "task.completed", "workflowComplete"], COMPLETED),
             (["TASK_FAILED", "task.failed", "workflowError"], FAILED),
             (["NODE_STATUS_UPDATE", "workflow.node_status_update", "nodeStatusUpdate"], NODE_STATUS),
+            (["DSL_PROGRESS", "dsl.progress", "dslProgress"], DSL_PROGRESS),
+            (["DSL_RESULT", "dsl.completed", "dslResult"], DSL_RESULT),
+            (["CHAT_MESSAGE", "chat.message", "chatMessage"], CHAT),
         ] {
             for name in names {
                 assert_eq!(topics(name), Some(&[expected][..]), "{name}");

@@ -378,7 +378,7 @@ impl dialect::Session for Session {
             }
             View::Device(snapshot) => self.tell_status(&snapshot, now),
             View::UnknownDevice(device) => self.handle_unknown_device(&device, now),
-            View::Runs => {}
+            View::Runs | View::Answered(_) => {}
         }
     }
 

@@ -65,7 +65,12 @@ impl dialect::Session for Session {
 
     fn handle_view(&mut self, view: View, _now: Moment) {
         match view {
-            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Runs => {}
+            View::Run(_)
+            | View::UnknownRun(_)
+            | View::Device(_)
+            | View::UnknownDevice(_)
+            | View::Runs
+            | View::Answered(_) => {}
         }
     }
 

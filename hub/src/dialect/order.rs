@@ -1,0 +1,100 @@
+//! What a client wants done beyond watching: a line planned, a run started or stopped; and what the hub answers. Knows no
+//! dialect.
+
+use std::fmt;
+
+use rigwire_shared::ids::RunId;
+use rigwire_shared::value::Fields;
+
+use super::RunReference;
+use crate::command_line::{Control, Plan, Refusal};
+use crate::model::StartRun;
+
+/// Answered by `View::Answered` with the same correlation id, in the order asked.
+#[derive(Clone, PartialEq)]
+pub struct Order {
+    pub correlation_id: Option<String>,
+    pub wish: Wish,
+}
+
+#[derive(Clone, PartialEq)]
+pub enum Wish {
+    /// Say what a line comes to; nothing is done yet.
+    Plan {
+        line: String,
+    },
+    Start(Box<StartRun>),
+    /// A procedure that the hub has by name.
+    StartSaved {
+        procedure: String,
+        params: Fields,
+    },
+    Control {
+        control: Control,
+        run: RunReference,
+    },
+}
+
+/// A plan is long; for a log its name says enough.
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.wish {
+            Wish::Plan { line } => write!(f, "Plan({line:?}")?,
+            Wish::Start(start) => {
+                write!(
+                    f,
+                    "Start({:?}, {} steps",
+                    start.name.as_deref().unwrap_or_default(),
+                    start.procedure.steps.len()
+                )?;
+            }
+            Wish::StartSaved { procedure, params } => write!(f, "StartSaved({procedure:?}, {} params", params.len())?,
+            Wish::Control { control, run } => write!(f, "Control({} {run}", control.as_str())?,
+        }
+        match &self.correlation_id {
+            Some(id) => write!(f, ", for {id:?})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub correlation_id: Option<String>,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Planned {
+        line: String,
+        took_ms: f64,
+        meant: Result<Meant, Refusal>,
+    },
+    Started {
+        run: RunId,
+        number: u64,
+        name: String,
+    },
+    Said(String),
+    /// The hub could not or would not.
+    Refused {
+        code: &'static str,
+        message: String,
+    },
+}
+
+/// What a line comes to, its questions answered.
+#[derive(Debug, Clone)]
+pub enum Meant {
+    Plan(Box<Plan>),
+    Control {
+        control: Control,
+        run: RunReference,
+    },
+    Said {
+        text: String,
+        /// The same for programs.
+        data: serde_json::Value,
+    },
+}
