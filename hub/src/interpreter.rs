@@ -106,7 +106,7 @@ async fn known(app: &App, line: &Line) -> Result<Known, ApiError> {
 /// Carries out a plan.
 pub async fn start(app: &App, plan: command_line::Plan, holder: Option<String>) -> Result<RunSnapshot, ApiError> {
     let command_line::Plan { procedure, params, name, .. } = plan;
-    runs::begin(app, StartRun { procedure: Arc::new(procedure), params, name: Some(name), holder }).await
+    runs::begin(app, StartRun { name: Some(name), holder, ..StartRun::new(Arc::new(procedure), params) }).await
 }
 
 /// Cancels, pauses or resumes a run, and says so.

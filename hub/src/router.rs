@@ -11,14 +11,10 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
-<<<<<<< HEAD
 use crate::api::{
-    agents, artifacts, completeness, devices, external, health, ledger, logs, metrics, parts, procedures, reports,
-    reservations, runs,
+    agents, artifacts, commands, completeness, devices, external, health, ledger, logs, metrics, parts, procedures,
+    reports, reservations, runs,
 };
-=======
-use crate::api::{agents, artifacts, commands, devices, external, health, procedures, reports, reservations, runs};
->>>>>>> db52fe1 (hub: lines are planned, shown and carried out, by REST and on the agent-events sockets; workflows are executed)
 use crate::app::App;
 use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use crate::error::{ApiError, in_json};

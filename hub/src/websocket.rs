@@ -15,11 +15,8 @@ use crate::app::App;
 use crate::dialect::{Moment, Output, Request, Session, Text, View};
 use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
-<<<<<<< HEAD
-use crate::ledger::{Ledger, Watcher};
-=======
 use crate::interpreter;
->>>>>>> db52fe1 (hub: lines are planned, shown and carried out, by REST and on the agent-events sockets; workflows are executed)
+use crate::ledger::{Ledger, Watcher};
 use crate::preview::Viewer;
 
 /// tungstenite clears its whole read buffer at every wake; its default of 128 KiB costs more than everything else together.
@@ -73,14 +70,9 @@ pub fn upgrade_then<S: Session + 'static>(
                 let mut connection = Connection {
                     socket,
                     session,
-<<<<<<< HEAD
-                    hub,
                     viewer: Viewer(viewer),
-=======
                     hub: app.hub.clone(),
                     app,
-                    viewer: Viewer(NEXT_VIEWER.fetch_add(1, Ordering::Relaxed)),
->>>>>>> db52fe1 (hub: lines are planned, shown and carried out, by REST and on the agent-events sockets; workflows are executed)
                     previews: BTreeSet::new(),
                     queue,
                     ledger,

@@ -80,7 +80,7 @@ pub(crate) async fn saved(app: &App, name: String, params: Fields) -> Result<Sta
     let procedure = find(app, serde_json::Value::String(name)).await?;
     let params =
         procedure.bind_params(&params).map_err(|message| ApiError::unprocessable("INVALID_PARAMETER", message))?;
-    Ok(StartRun { procedure: Arc::new(procedure), params, name: None, holder: None })
+    Ok(StartRun::new(Arc::new(procedure), params))
 }
 
 async fn make(app: &App, request: Request) -> Result<RunSnapshot, ApiError> {

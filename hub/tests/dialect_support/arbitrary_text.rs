@@ -52,6 +52,8 @@ fn nearly_a_message() -> impl Strategy<Value = String> {
         Just("SUBSCRIBE_EVENTS"),
         Just("UNSUBSCRIBE_EVENTS"),
         Just("DSL_COMMAND"),
+        Just("CHAT_MESSAGE"),
+        Just("EXECUTE_WORKFLOW"),
         Just("unheard of"),
     ];
     let value = prop_oneof![
@@ -73,6 +75,12 @@ fn nearly_a_message() -> impl Strategy<Value = String> {
         Just("filter"),
         Just("event_types"),
         Just("correlation_id"),
+        Just("command"),
+        Just("content"),
+        Just("nodes"),
+        Just("edges"),
+        Just("workflow"),
+        Just("params"),
     ];
     let fields = prop::collection::vec((key, value), 0..5);
     (kind, fields, any::<bool>()).prop_map(|(kind, fields, in_list)| {

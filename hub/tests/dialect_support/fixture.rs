@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rigwire::dialect::{Moment, View};
+use rigwire::command_line::{self, Known, Meaning, Refusal};
+use rigwire::dialect::{Answer, Meant, Moment, Outcome, View};
 use rigwire::event::{
     DeviceEvent, DeviceSnapshot, Event, EventKind, Finished, Frame, Metric, Progress, RunError, RunEvent, RunEventBody,
     RunHeader, RunKind, RunLog, RunSnapshot, RunStatus, StepCard, StepChange, StepCounts, StepEvent, SummaryMetric,
     TestCard,
 };
-use rigwire_shared::agent::{DeviceKind, DeviceState};
+use rigwire_shared::agent::{DeviceCard, DeviceKind, DeviceState, ReadingCard};
 use rigwire_shared::event::Level;
 use rigwire_shared::ids::{AgentId, DeviceId, MetricName, RunId, StepId};
 use rigwire_shared::quality::Quality;
@@ -71,6 +72,9 @@ impl World {
 
     /// The view that a line such as `run running` describes.
     pub(crate) fn view(&self, line: &str) -> View {
+        if let Some(answer) = answer(line) {
+            return View::Answered(Box::new(answer));
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["run", status] => View::Run(Box::new(self.snapshot(status))),
@@ -107,6 +111,48 @@ impl World {
             last_event: self.number,
         }
     }
+}
+
+/// The hub's answer that a line such as `planned c-1 wait 2s` describes; `c-1` is what it answers, `-` something without id.
+fn answer(line: &str) -> Option<Answer> {
+    let (kind, rest) = line.split_once(' ')?;
+    let (correlation_id, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let outcome = match kind {
+        "planned" => Outcome::Planned { line: rest.to_owned(), took_ms: 1.5, meant: planned(rest) },
+        "started" => Outcome::Started { run: run_id(), number: 123, name: rest.to_owned() },
+        "said" => Outcome::Said(rest.to_owned()),
+        "refused" => Outcome::Refused { code: "TOO_MANY_RUNS", message: rest.to_owned() },
+        _ => return None,
+    };
+    Some(Answer { correlation_id: dash(correlation_id).map(str::to_owned), outcome })
+}
+
+/// What a line comes to on a bench with one meter.
+fn planned(line: &str) -> Result<Meant, Refusal> {
+    let metrics = vec![MetricName::new("voltage").unwrap()];
+    let reading = ReadingCard { id: "value".to_owned(), metrics, unit: Unit::Volt, interval_ms: 200 };
+    let meter = DeviceCard {
+        device: DeviceId::new("dmm-1").unwrap(),
+        kind: DeviceKind::Instrument,
+        class: "dmm".to_owned(),
+        profile: "hp.34401a".to_owned(),
+        tags: Vec::new(),
+        state: DeviceState::Online,
+        cause: "idle".to_owned(),
+        identity: None,
+        readings: vec![reading],
+        actions: Vec::new(),
+        sdk: None,
+    };
+    let known = Known { devices: vec![meter], ..Known::default() };
+    Ok(match command_line::compile(&command_line::parse(line)?, &known)? {
+        Meaning::Plan(plan) => Meant::Plan(plan),
+        Meaning::Control { control, run } => Meant::Control { control, run },
+        Meaning::Help(text) => Meant::Said { text, data: serde_json::Value::Null },
+        Meaning::Devices | Meaning::Status(_) => {
+            Meant::Said { text: "nothing runs".to_owned(), data: serde_json::Value::Null }
+        }
+    })
 }
 
 fn run_id() -> RunId {

@@ -4,6 +4,7 @@
 mod artifacts;
 mod broker;
 mod campaigns;
+mod commands;
 mod external;
 mod leases;
 mod reports;

@@ -74,7 +74,7 @@ pub(super) fn start(
     let params = procedure.bind_params(&[]).map_err(wrong)?;
     let name = name.or(id).filter(|name| !name.trim().is_empty());
     let name = name.map(|name| name.chars().take(NAME_MAX).collect());
-    Ok(Wish::Start(Box::new(StartRun { procedure: Arc::new(procedure), params, name, holder: None })))
+    Ok(Wish::Start(Box::new(StartRun { name, ..StartRun::new(Arc::new(procedure), params) })))
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -185,7 +185,7 @@ impl Session {
                 let result = DslResult::planned(line, took_ms, &plan, &cards);
                 self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
                 let Plan { procedure, params, name, .. } = *plan;
-                let start = StartRun { procedure: Arc::new(procedure), params, name: Some(name), holder: None };
+                let start = StartRun { name: Some(name), ..StartRun::new(Arc::new(procedure), params) };
                 self.order(Wish::Start(Box::new(start)), correlation_id);
             }
             Ok(Meant::Control { control, run }) => {
