@@ -80,3 +80,57 @@ fn the_page_about_programs_shows_what_works() {
         assert!(example.lines().count() <= 20);
     }
 }
+/// The bench of the demonstration: its supply and its meter, as their profiles describe them.
+fn bench() -> rigwire::command_line::Known {
+    let devices = [("psu-1", "psu", "korad.ka3005p"), ("dmm-1", "dmm", "hp.34401a")].map(|(id, class, profile)| {
+        let known = rigwire_agent::profile::Profile::bundled(profile).unwrap().unwrap();
+        rigwire_shared::agent::DeviceCard {
+            device: rigwire_shared::ids::DeviceId::new(id).unwrap(),
+            kind: rigwire_shared::agent::DeviceKind::Instrument,
+            class: class.to_owned(),
+            profile: profile.to_owned(),
+            tags: Vec::new(),
+            state: rigwire_shared::agent::DeviceState::Online,
+            cause: "idle".to_owned(),
+            identity: None,
+            readings: known.reading_cards(),
+            actions: known.action_cards(),
+            sdk: None,
+        }
+    });
+    let ramp = Procedure::from_toml(include_str!("../procedures/demo-ramp.toml"), "demo-ramp.toml");
+    rigwire::command_line::Known {
+        devices: devices.into(),
+        names: vec!["demo-ramp".to_owned()],
+        procedures: [("demo-ramp".to_owned(), ramp.map_err(|invalid| invalid.to_string()))].into(),
+    }
+}
+
+#[test]
+fn the_lines_that_it_and_the_guide_show_are_taken() {
+    use rigwire::command_line::{compile, parse};
+    let guide = include_str!("../../docs/commands.md");
+    let mut lines: Vec<String> = Vec::new();
+    for text in [include_str!("../../README.md"), guide] {
+        let posted = text.split("/api/v1/commands -d '").skip(1).map(|rest| rest.split('\'').next().unwrap());
+        lines.extend(posted.map(|body| {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            body["command"].as_str().unwrap().to_owned()
+        }));
+    }
+    let block = guide.split("```commands\n").nth(1).unwrap().split("```").next().unwrap();
+    lines.extend(block.lines().map(str::to_owned));
+    assert_eq!(lines.len(), 13);
+    for line in lines {
+        let meant = parse(&line).and_then(|parsed| compile(&parsed, &bench()));
+        assert!(meant.is_ok(), "{line}: {}", meant.unwrap_err());
+    }
+}
+
+#[test]
+fn the_workflow_that_the_guide_shows_is_one() {
+    let guide = include_str!("../../docs/commands.md");
+    let block = guide.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let workflow = Procedure::from_json(&serde_json::from_str(block).unwrap(), "docs/commands.md").unwrap();
+    assert_eq!((workflow.steps.len(), workflow.kind), (3, rigwire::event::RunKind::Workflow));
+}
