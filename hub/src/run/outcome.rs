@@ -62,7 +62,8 @@ impl Run {
     /// Compares what a step measured with what it should be.
     pub(super) fn judge(&self, index: usize, outputs: Fields, duration_s: f64) -> (Vec<RunEventBody>, StepChange) {
         let (Some(step), Some(card)) = (self.plan_of(index), self.header.steps.get(index)) else {
-            return (Vec::new(), StepChange::Completed { duration_s, outputs, screenshot: None });
+            let screenshot = self.screenshot(&outputs);
+            return (Vec::new(), StepChange::Completed { duration_s, outputs, screenshot });
         };
         let verdicts: Vec<Verdict> = step
             .expect
@@ -82,11 +83,19 @@ impl Run {
             .collect();
         let failed: Vec<String> = verdicts.iter().filter(|verdict| !verdict.passed).map(describe).collect();
         let change = if failed.is_empty() {
-            StepChange::Completed { duration_s, outputs, screenshot: None }
+            let screenshot = self.screenshot(&outputs);
+            StepChange::Completed { duration_s, outputs, screenshot }
         } else {
             self.failed(index, code::EXPECTATION_FAILED, failed.join("; "), duration_s)
         };
         (verdicts.into_iter().map(RunEventBody::Verdict).collect(), change)
+    }
+
+    /// The picture that a step's output of this name says it took, if the run has it.
+    fn screenshot(&self, outputs: &Fields) -> Option<String> {
+        let (_, name) = outputs.iter().find(|(name, _)| name == "screenshot")?;
+        let name = name.as_str().filter(|name| self.artifacts.has(name))?;
+        Some(crate::artifact::path(self.header.id, name))
     }
 
     pub fn failed(&self, index: usize, error_code: &str, error: String, duration_s: f64) -> StepChange {
