@@ -224,6 +224,11 @@ impl Study {
         front::front(self, trials)
     }
 
+    /// The front after one more trial has ended, from the front before: as the history grows, this stays cheap.
+    pub fn front_with(&self, trials: &[Trial], front: &[usize], place: usize, ended: &Trial) -> Vec<usize> {
+        front::front_with(self, trials, front, place, ended)
+    }
+
     /// Place of the best feasible trial, the first of several: by the only objective, or by the weighted sum where every
     /// objective has a weight. `None` while there is none, and where the front alone is the answer.
     pub fn best(&self, trials: &[Trial]) -> Option<usize> {

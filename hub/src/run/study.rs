@@ -104,7 +104,7 @@ impl StudyRun {
         let (Some(trial), Some(known)) = (self.trials.get_mut(place), self.iterations.get_mut(place)) else { return };
         trial.outcome = Some(outcome(&self.study, iteration));
         *known = Some(iteration.clone());
-        self.front = self.study.front(&self.trials);
+        self.front = self.study.front_with(&self.trials, &self.front, place, &self.trials[place]);
     }
 
     pub(super) fn counts(&self) -> StepCounts {
@@ -155,11 +155,10 @@ impl StudyRun {
                 ended.error = Some(format!("no good value of {}", judgement.missing.join(", ")));
             }
         }
-        let mut trials = self.trials.clone();
-        if let Some(trial) = place_of(iteration).and_then(|place| trials.get_mut(place)) {
-            trial.outcome = Some(outcome);
+        if let Some(place) = place_of(iteration) {
+            let trial = Trial { parameters: parameters.clone(), outcome: Some(outcome) };
+            ended.pareto_updated = self.study.front_with(&self.trials, &self.front, place, &trial) != self.front;
         }
-        ended.pareto_updated = self.study.front(&trials) != self.front;
         ended
     }
 

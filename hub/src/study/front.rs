@@ -6,32 +6,40 @@ use super::judge::Standing;
 use super::{Study, Trial};
 
 pub(super) fn front(study: &Study, trials: &[Trial]) -> Vec<usize> {
-    let mut feasible: Vec<(usize, Vec<f64>)> = trials
-        .iter()
-        .enumerate()
+    among(study, trials.iter().enumerate())
+}
+
+/// What is on the front already, and one more: all else was beaten before, and still is.
+pub(super) fn front_with(study: &Study, trials: &[Trial], front: &[usize], place: usize, ended: &Trial) -> Vec<usize> {
+    let known = front.iter().filter(|known| **known != place);
+    among(study, known.filter_map(|known| Some((*known, trials.get(*known)?))).chain([(place, ended)]))
+}
+
+fn among<'a>(study: &Study, trials: impl Iterator<Item = (usize, &'a Trial)>) -> Vec<usize> {
+    let mut feasible: Vec<(usize, &Trial, Vec<f64>)> = trials
         .filter_map(|(place, trial)| match study.standing(trial) {
-            Standing::Feasible(costs) => Some((place, costs)),
+            Standing::Feasible(costs) => Some((place, trial, costs)),
             Standing::Infeasible(_) | Standing::Failed => None,
         })
         .collect();
     // Nothing is beaten by what comes after it in this order, so each is compared with those that are on the front already.
-    feasible.sort_by(|(one_place, one), (other_place, other)| order(one, other).then(one_place.cmp(other_place)));
-    let mut front: Vec<(usize, Vec<f64>)> = Vec::new();
-    for (place, costs) in feasible {
+    feasible.sort_by(|(one_place, _, one), (other_place, _, other)| order(one, other).then(one_place.cmp(other_place)));
+    let mut front: Vec<(usize, &Trial, Vec<f64>)> = Vec::new();
+    for (place, trial, costs) in feasible {
         let out = match costs.as_slice() {
             // In this order the last one on the front has the smallest second objective.
-            [_, second] => {
-                front.last().is_some_and(|(_, last)| last.get(1).is_some_and(|best| best <= second) && *last != costs)
-            }
-            _ => front.iter().any(|(_, better)| dominates(better, &costs)),
+            [_, second] => front
+                .last()
+                .is_some_and(|(_, _, last)| last.get(1).is_some_and(|best| best <= second) && *last != costs),
+            _ => front.iter().any(|(_, _, better)| dominates(better, &costs)),
         };
-        let twin = front.iter().rev().take_while(|(_, known)| *known == costs);
-        let out = out || twin.into_iter().any(|(known, _)| trials[*known].parameters == trials[place].parameters);
+        let twin = front.iter().rev().take_while(|(_, _, known)| *known == costs);
+        let out = out || twin.into_iter().any(|(_, known, _)| known.parameters == trial.parameters);
         if !out {
-            front.push((place, costs));
+            front.push((place, trial, costs));
         }
     }
-    let mut places: Vec<usize> = front.into_iter().map(|(place, _)| place).collect();
+    let mut places: Vec<usize> = front.into_iter().map(|(place, _, _)| place).collect();
     places.sort_unstable();
     places
 }

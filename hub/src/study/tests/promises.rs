@@ -168,6 +168,14 @@ proptest! {
             prop_assert_eq!(members.contains(place), !beaten && !repeated, "trial {}", place);
         }
         prop_assert!(members.iter().all(|place| feasible.contains(place)));
+        // One by one, in any order, it comes to the same.
+        let (mut ended, mut grown) = (trials.clone(), Vec::new());
+        ended.iter_mut().for_each(|trial| trial.outcome = None);
+        for place in Random::new(seed, &[1]).permutation(trials.len()) {
+            grown = study.front_with(&ended, &grown, place, &trials[place]);
+            ended[place] = trials[place].clone();
+            prop_assert_eq!(&grown, &study.front(&ended));
+        }
         // The best by weights is on the front.
         if let Some(best) = study.best(&trials) {
             prop_assert!(members.contains(&best), "best {} of {:?}", best, front);
