@@ -28,6 +28,7 @@ mod external;
 mod leases;
 mod parts;
 mod programs;
+mod queue;
 mod runs;
 mod turns;
 
@@ -113,7 +114,7 @@ pub struct Model {
     /// Runs that wait for devices, first come first served.
     queue: VecDeque<RunId>,
     /// Why each of them waits, as last told.
-    waiting: HashMap<RunId, String>,
+    waiting: HashMap<RunId, queue::Wait>,
     attempts: HashMap<AttemptId, (RunId, usize)>,
     wakes: HashMap<RunId, Timestamp>,
     /// Commands to stop an attempt that are not answered.

@@ -1,7 +1,7 @@
 //! One run: its state is what its events add up to, so a restart replays them and goes on.
 //! No I/O, no clock, no lock; what to do next is `plan`'s question.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use rigwire_shared::event::Level;
@@ -47,6 +47,8 @@ pub struct Run {
     pub header: Arc<RunHeader>,
     /// Absent for external runs: their producer decides what happens next.
     procedure: Option<Arc<Procedure>>,
+    /// Its roles in one text: runs with the same one wait for the same.
+    wish: Arc<str>,
     status: RunStatus,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -57,6 +59,8 @@ pub struct Run {
     bound: Option<Vec<BoundDevice>>,
     fence: u64,
     steps: Vec<StepRun>,
+    /// Places of the steps that each step needs.
+    needs: Arc<[Vec<usize>]>,
     sweep: Option<SweepRun>,
     children: Option<Children>,
     progress: Progress,
@@ -109,7 +113,7 @@ impl Run {
         let children = plan.and_then(|procedure| Children::new(&header, procedure));
         let external = header.external.then(|| State::new(&header));
         Self {
-            header,
+            wish: procedure.as_deref().map(wish_of).unwrap_or_default().into(),
             procedure,
             status: RunStatus::Pending,
             started_at: None,
@@ -119,6 +123,8 @@ impl Run {
             failure: None,
             bound: None,
             fence: 0,
+            needs: places_of_needs(&header),
+            header,
             steps,
             sweep,
             children,
@@ -335,6 +341,10 @@ impl Run {
         self.bound().iter().find(|bound| bound.role == role)
     }
 
+    pub fn wish(&self) -> &Arc<str> {
+        &self.wish
+    }
+
     /// Roles that its steps act on.
     pub fn roles(&self) -> impl Iterator<Item = (&str, &Role)> {
         let procedure = self.procedure.as_deref();
@@ -410,6 +420,20 @@ impl Run {
         fields.push(("steps".to_owned(), Value::Map(steps)));
         minijinja::Value::from(minijinja::value::Serde(Value::Map(fields)))
     }
+}
+
+fn places_of_needs(header: &RunHeader) -> Arc<[Vec<usize>]> {
+    let places: HashMap<&StepId, usize> = header.steps.iter().enumerate().map(|(at, card)| (&card.id, at)).collect();
+    let needs =
+        header.steps.iter().map(|card| card.needs.iter().filter_map(|need| places.get(need).copied()).collect());
+    needs.collect()
+}
+
+fn wish_of(procedure: &Procedure) -> String {
+    let used = procedure.used_roles();
+    let roles: BTreeMap<&String, &Role> =
+        procedure.roles.iter().filter(|(name, _)| used.contains(name.as_str())).collect();
+    serde_json::to_string(&roles).unwrap_or_default()
 }
 
 impl StepRun {

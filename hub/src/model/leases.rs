@@ -155,7 +155,8 @@ impl Model {
     /// Where a run waits for its devices, if it does.
     pub fn waiting(&self, run: RunId) -> Option<Waiting> {
         let position = self.queue.iter().position(|queued| *queued == run)? + 1;
-        let reason = self.waiting.get(&run).cloned().unwrap_or_else(|| "waiting for devices".to_owned());
+        let reason =
+            self.waiting.get(&run).map_or_else(|| "waiting for devices".to_owned(), |wait| wait.cause.to_string());
         Some(Waiting { position, reason, expected: self.expected(run) })
     }
 

@@ -1,20 +1,15 @@
 //! Runs within the model: starting, giving them devices, carrying out what their plan says.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rigwire_shared::agent::DeviceKind;
 use rigwire_shared::command::{Command, CommandBody, StartStep};
-use rigwire_shared::ids::{AgentId, AttemptId, CommandId, DeviceId, Fence, RunId};
+use rigwire_shared::ids::{AgentId, AttemptId, CommandId, Fence, RunId};
 use rigwire_shared::time::Timestamp;
 
 use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
 use crate::event::{
-    BoundDevice, EventKind, Hold, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
-    TestCard,
+    EventKind, Hold, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent, TestCard,
 };
-use crate::fleet::Device;
-use crate::procedure::{HoldFor, Role};
 use crate::run::{Action, GRACE, Next, Run};
 
 /// Why a run could not be cancelled.
@@ -90,13 +85,6 @@ impl Model {
         self.runs.insert(id, Run::new(header, Some(procedure)));
         self.emit(id, RunEventBody::Created, now);
         id
-    }
-
-    pub(super) fn enqueue(&mut self, id: RunId, now: Timestamp) {
-        self.queue.push_back(id);
-        self.assign_devices(now);
-        // One that has to wait may have a limit to that.
-        self.advance(id, now);
     }
 
     pub fn cancel_run(&mut self, id: RunId, cause: &str, now: Timestamp) -> Result<(), CancelError> {
@@ -343,93 +331,6 @@ impl Model {
         Some(id)
     }
 
-    /// Gives devices to the runs that wait for them, in the order they came. One that must wait holds nothing.
-    pub(super) fn assign_devices(&mut self, now: Timestamp) {
-        // A run that gets its devices may end at once and set others free: those are looked at again here, not from within.
-        if self.assigning {
-            self.assign_again = true;
-            return;
-        }
-        self.assigning = true;
-        loop {
-            self.assign_again = false;
-            for id in self.queue.iter().copied().collect::<Vec<_>>() {
-                self.assign(id, now);
-            }
-            if !self.assign_again {
-                break;
-            }
-        }
-        self.assigning = false;
-    }
-
-    fn assign(&mut self, id: RunId, now: Timestamp) {
-        if self.parent_is_paused(id) {
-            return;
-        }
-        match self.find_devices(id) {
-            Ok(devices) => {
-                self.queue.retain(|queued| *queued != id);
-                self.waiting.remove(&id);
-                let fence = self.fence().0;
-                self.emit(id, RunEventBody::Bound { devices, fence }, now);
-                self.lease_granted(id, now);
-                self.advance(id, now);
-            }
-            Err(cause) => {
-                if self.waiting.get(&id) != Some(&cause) {
-                    self.waiting.insert(id, cause.clone());
-                    let body = RunEventBody::Status { status: RunStatus::Pending, step: None, message: Some(cause) };
-                    self.emit(id, body, now);
-                }
-            }
-        }
-    }
-
-    /// One free, present device for each role, if there is any way to cast them all.
-    fn find_devices(&self, id: RunId) -> Result<Vec<BoundDevice>, String> {
-        let Some(run) = self.runs.get(&id) else { return Ok(Vec::new()) };
-        let holder = run.header.holder.as_deref();
-        let mut roles: Vec<(&str, &Role, Vec<&Device>)> = run
-            .roles()
-            .map(|(name, role)| (name, role, self.fleet.devices().filter(|device| device.matches(role)).collect()))
-            .collect();
-        roles.sort_by_key(|(_, _, candidates)| candidates.len());
-        let free: Vec<Vec<&Device>> = roles
-            .iter()
-            .map(|(_, role, candidates)| {
-                let usable = |device: &&Device| {
-                    let shared = device.hold.run().is_some() && hold_of(role, device) != Hold::Run;
-                    device.card.state.is_present()
-                        && device.hold.is_open_to(holder)
-                        && (device.hold.run().is_none() || shared)
-                };
-                let mut free: Vec<&Device> = candidates.iter().copied().filter(usable).collect();
-                free.sort_by_key(|device| device.hold.run().is_some());
-                free
-            })
-            .collect();
-        let mut cast = BTreeMap::new();
-        for (index, (name, role, candidates)) in roles.iter().enumerate() {
-            if !cast_role(index, &free, &mut cast, &mut BTreeSet::new()) {
-                return Err(why_waiting(name, role, candidates, holder));
-            }
-        }
-        let bound = |(device, index): (&DeviceId, usize)| {
-            let (name, role, candidates) = roles.get(index)?;
-            let device = candidates.iter().find(|candidate| candidate.card.device == *device)?;
-            Some(BoundDevice {
-                role: (*name).to_owned(),
-                device: device.card.device.clone(),
-                agent: device.agent.clone(),
-                hold: hold_of(role, device),
-            })
-        };
-        let mut devices: Vec<BoundDevice> = cast.into_iter().filter_map(bound).collect();
-        devices.sort_by(|one, other| one.role.cmp(&other.role));
-        Ok(devices)
-    }
-
     fn release(&mut self, id: RunId, at: Timestamp) {
         self.lease_released(id, at);
         self.attempts.retain(|_, (run, _)| *run != id);
@@ -447,49 +348,4 @@ impl Model {
             }
         }
     }
-}
-
-/// Finds a device for a role, moving others to other devices where that makes room.
-fn cast_role<'a>(
-    role: usize,
-    free: &[Vec<&'a Device>],
-    cast: &mut BTreeMap<&'a DeviceId, usize>,
-    tried: &mut BTreeSet<&'a DeviceId>,
-) -> bool {
-    free.get(role).into_iter().flatten().any(|device| {
-        let device = &device.card.device;
-        if !tried.insert(device) {
-            return false;
-        }
-        let available = match cast.get(device).copied() {
-            None => true,
-            Some(other) => cast_role(other, free, cast, tried),
-        };
-        if available {
-            cast.insert(device, role);
-        }
-        available
-    })
-}
-
-fn hold_of(role: &Role, device: &Device) -> Hold {
-    match role.hold {
-        HoldFor::Run | HoldFor::Step if device.card.kind == DeviceKind::Host => Hold::Never,
-        HoldFor::Run => Hold::Run,
-        HoldFor::Step => Hold::Step,
-    }
-}
-
-fn why_waiting(name: &str, role: &Role, candidates: &[&Device], holder: Option<&str>) -> String {
-    let states: Vec<String> = candidates
-        .iter()
-        .take(4)
-        .map(|device| match (super::leases::in_the_way(&device.hold, holder), device.card.state.is_present()) {
-            (Some(held), _) => format!("{} is {held}", device.card.device),
-            (None, false) => format!("{} is {}", device.card.device, device.card.state),
-            (None, true) => format!("{} plays another role", device.card.device),
-        })
-        .collect();
-    let states = if states.is_empty() { "no agent has such a device".to_owned() } else { states.join(", ") };
-    format!("waiting for role {name} ({role}): {states}")
 }

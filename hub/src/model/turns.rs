@@ -38,6 +38,10 @@ impl Turns {
         turn
     }
 
+    pub(super) fn waiting_for(&self, device: &DeviceId) -> usize {
+        self.waiting.get(device).map_or(0, VecDeque::len)
+    }
+
     fn longest_wait(&self, device: &DeviceId) -> Option<Timestamp> {
         self.waiting.get(device)?.front().map(|turn| turn.since)
     }

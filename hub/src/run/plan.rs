@@ -141,10 +141,10 @@ impl Run {
         if let Some(cause) = self.stop_cause() {
             return self.emit(index, StepChange::Skipped { cause });
         }
-        let needs = self.header.steps.get(index).map(|card| card.needs.as_slice()).unwrap_or_default();
+        let needs = self.needs.get(index).map(Vec::as_slice).unwrap_or_default();
         let met = needs.iter().all(|need| {
-            self.index_of(need)
-                .and_then(|need| self.steps.get(need))
+            self.steps
+                .get(*need)
                 .is_some_and(|step| matches!(step.state, StepState::Completed | StepState::Failed | StepState::Skipped))
         });
         // A paused run ends what it began and begins nothing.
