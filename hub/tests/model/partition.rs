@@ -459,6 +459,9 @@ impl Lab {
             self.happen(&Happening::Work { done: true });
             self.report();
             self.wait(10_000);
+            if self.model.leases().is_empty() && self.model.active_runs() == 0 {
+                break;
+            }
         }
     }
 }
