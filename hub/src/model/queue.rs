@@ -200,6 +200,12 @@ fn why_waiting(name: &str, role: &Role, candidates: &[&Device], holder: Option<&
             (None, true) => format!("{} plays another role", device.card.device),
         })
         .collect();
-    let states = if states.is_empty() { "no agent has such a device".to_owned() } else { states.join(", ") };
+    let states = match (states.is_empty(), role.kind) {
+        (true, Some(DeviceKind::Host)) => {
+            "there is no such host; an agent runs what its configuration lists as [[program]]".to_owned()
+        }
+        (true, _) => "no agent has such a device".to_owned(),
+        (false, _) => states.join(", "),
+    };
     format!("waiting for role {name} ({role}): {states}")
 }

@@ -37,6 +37,15 @@ fn begun() -> World {
     world
 }
 
+#[test]
+fn a_program_that_no_agent_lists_is_waited_for_with_what_to_do() {
+    let mut world = World::new();
+    world.start(PROCEDURE);
+    let expected = "pending: waiting for role host of solver (kind host and tags solver): there is no such host; \
+                    an agent runs what its configuration lists as [[program]]";
+    assert_eq!(world.story().last().map(String::as_str), Some(expected));
+}
+
 fn report(world: &mut World, report: RunReport) {
     let asked = world.asked().clone();
     world.advance(10);
