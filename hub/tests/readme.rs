@@ -15,16 +15,17 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 #[test]
-fn its_procedure_is_one() {
-    let procedures: Vec<String> = blocks("toml").into_iter().filter(|block| block.contains("[[steps]]")).collect();
-    assert_eq!(procedures.len(), 1);
-    let procedure = Procedure::from_toml(&procedures[0], "README.md").unwrap();
-    assert_eq!(procedure.name, "psu-check");
+fn its_procedures_are_good_to_the_reader_and_to_the_schema() {
     let mut schemas = boon::Schemas::new();
     let mut compiler = boon::Compiler::new();
     compiler.add_resource("schema.json", rigwire::procedure::schema::schema()).unwrap();
     let schema = compiler.compile("schema.json", &mut schemas).unwrap();
-    schemas.validate(&toml::from_str(&procedures[0]).unwrap(), schema).unwrap_or_else(|error| panic!("{error:#}"));
+    let mut names = Vec::new();
+    for text in blocks("toml").into_iter().filter(|block| block.contains("[[steps]]")) {
+        names.push(Procedure::from_toml(&text, "README.md").unwrap().name);
+        schemas.validate(&toml::from_str(&text).unwrap(), schema).unwrap_or_else(|error| panic!("{error:#}"));
+    }
+    assert_eq!(names, ["psu-check", "response", "quiet-supply"]);
 }
 
 #[test]
