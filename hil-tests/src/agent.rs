@@ -65,7 +65,7 @@ impl Agent {
             bail!("agent {} is running already", self.id);
         }
         let mut command = Command::new(process::binary("rigwire-agent")?);
-        command.args(["run", "--hub", &self.hub, "--id", &self.id, "--log", "debug", "--config"]);
+        command.args(["run", "--hub", &self.hub, "--id", &self.id, "--log", &process::log_level(), "--config"]);
         command.arg(self.configuration()).arg("--spool").arg(self.folder.path().join("spool"));
         self.process = Some(Process::start(&format!("agent {}", self.id), &mut command)?);
         Ok(())

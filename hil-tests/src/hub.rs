@@ -74,7 +74,14 @@ impl Hub {
 
     pub fn command(&self) -> Result<Command> {
         let mut command = Command::new(process::binary("rigwire")?);
-        command.args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--log", "debug", "--data"]);
+        command.args([
+            "serve",
+            "--listen",
+            &format!("127.0.0.1:{}", self.port),
+            "--log",
+            &process::log_level(),
+            "--data",
+        ]);
         command.arg(self.data()).args(&self.options);
         match &self.mqtt {
             Mqtt::Embedded(port) => command.args(["--mqtt-listen", &format!("127.0.0.1:{port}")]),

@@ -172,6 +172,11 @@ pub struct Line {
     pub text: String,
 }
 
+/// How much the programs say: all that helps to find a fault, unless a benchmark wants them quiet.
+pub fn log_level() -> String {
+    std::env::var("RIGWIRE_HIL_LOG").unwrap_or_else(|_| "debug".to_owned())
+}
+
 /// Path of a program of this workspace, beside the test program that asks.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe().context("finding the test program")?;
