@@ -179,9 +179,11 @@ pub fn log_level() -> String {
 
 /// Path of a program of this workspace, beside the test program that asks.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe().context("finding the test program")?;
-    let path = test.parent().and_then(Path::parent).map(|folder| folder.join(name));
-    let path = path.with_context(|| format!("{} has no folder above it", test.display()))?;
+    let this = std::env::current_exe().context("finding the test program")?;
+    let folder = this.parent().with_context(|| format!("{} has no folder above it", this.display()))?;
+    // Tests lie in a folder of their own, programs do not.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let path = folder.join(name);
     if !path.is_file() {
         bail!(
             "{name} is not built, expected {}: run ./hil-tests/run, or cargo build --workspace before the tests",

@@ -110,7 +110,8 @@ fn look_at(events: &[Value], overheads: &mut Vec<f64>, own: &mut Vec<f64>) -> Re
     let mut dispatched: Option<f64> = None;
     let mut duration = 0.0;
     for event in events.iter().filter(|event| event["type"] == "step") {
-        match event["status"].as_str() {
+        let change = &event["change"];
+        match change["status"].as_str() {
             Some("dispatched") => {
                 let at = seconds(&event["at"])?;
                 if let Some(before) = dispatched {
@@ -119,7 +120,7 @@ fn look_at(events: &[Value], overheads: &mut Vec<f64>, own: &mut Vec<f64>) -> Re
                 dispatched = Some(at);
             }
             Some("completed") => {
-                duration = event["duration_s"].as_f64().context("a step without a duration")?;
+                duration = change["duration_s"].as_f64().context("a step without a duration")?;
                 own.push(duration * 1e3);
             }
             Some("failed") => bail!("a step failed: {event}"),
