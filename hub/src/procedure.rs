@@ -280,9 +280,11 @@ impl Procedure {
         if workflow::is_one(value) {
             return workflow::compile(value, source, |_| None);
         }
-        let procedure: Self = Self::deserialize(value).map_err(|error| Invalid {
-            source: source.to_owned(),
-            mistakes: vec![Mistake { line: None, key: String::new(), message: one_line(&error.to_string()) }],
+        let procedure: Self = serde_path_to_error::deserialize(value).map_err(|error| {
+            let key = error.path().to_string();
+            let key = if key == "." { String::new() } else { key };
+            let message = one_line(&error.into_inner().to_string());
+            Invalid { source: source.to_owned(), mistakes: vec![Mistake { line: None, key, message }] }
         })?;
         procedure.checked(source, |_| None)
     }

@@ -174,8 +174,31 @@ fn json_is_read_like_toml() {
     });
     assert_eq!(
         Procedure::from_json(&json, "procedure").unwrap_err().to_string(),
-        "procedure: unknown field `stpes`, expected one of `name`, `kind`, `description`, `params`, `roles`, `wait`, `steps`, `sweep`, `suite`, `tests`, `procedure`, `variables`, `objectives`, `constraints`, `strategy`, `finally`"
+        "procedure: stpes: unknown field `stpes`, expected one of `name`, `kind`, `description`, `params`, `roles`, `wait`, `steps`, `sweep`, `suite`, `tests`, `procedure`, `variables`, `objectives`, `constraints`, `strategy`, `finally`"
     );
+}
+
+#[test]
+fn a_mistake_in_json_names_its_key() {
+    let step = |step: serde_json::Value| serde_json::json!({"name": "inline", "steps": [{"id": "a", "use": "log", "with": {"message": "x"}}, step]});
+    let inner = serde_json::json!({"name": "p", "steps": [{"id": "s", "use": "delay", "with": {}, "timeout": 5}]});
+    for (json, expected) in [
+        (
+            step(serde_json::json!({"id": "b", "use": "log", "retry": {"times": "two"}})),
+            "steps[1].retry.times: invalid type: string \"two\"",
+        ),
+        (
+            step(serde_json::json!({"id": "b", "use": "log", "timeout": "soon"})),
+            "steps[1].timeout: \"soon\" is not a duration",
+        ),
+        (
+            serde_json::json!({"name": "s", "kind": "suite", "tests": [{"id": "a", "procedure": inner}]}),
+            "tests[0].procedure.steps[0].timeout: invalid type: integer",
+        ),
+    ] {
+        let error = Procedure::from_json(&json, "procedure").unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
