@@ -69,8 +69,7 @@ fn many_runs(runs: usize, steps: usize, devices: usize) -> Result<()> {
     let mut open: Vec<String> = Vec::new();
     let mut started = 0;
     let mut peak = at_rest;
-    let mut overheads = Vec::new();
-    let mut own = Vec::new();
+    let mut times = Times::default();
     while started < runs || !open.is_empty() {
         while started < runs && open.len() < AT_ONCE {
             open.push(lab.hub.start_run(&procedure, &json!({}))?);
@@ -79,7 +78,7 @@ fn many_runs(runs: usize, steps: usize, devices: usize) -> Result<()> {
         let first = open.remove(0);
         wait_long(&lab.hub, &first)?;
         peak = (peak.0.max(lab.memory()?.0), peak.1.max(lab.memory()?.1));
-        look_at(&lab.hub.run_events(&first)?, &mut overheads, &mut own)?;
+        times.take(&lab.hub.run_events(&first)?)?;
     }
     let took = began.elapsed();
     let total = runs * steps;
@@ -90,14 +89,7 @@ fn many_runs(runs: usize, steps: usize, devices: usize) -> Result<()> {
         devices.len(),
         took.as_secs_f64()
     );
-    println!(
-        "from one step's dispatch to the next, less the device's own time: median {:.2} ms, p90 {:.2} ms, p99 {:.2} ms ({} steps)",
-        percentile(&mut overheads, 50),
-        percentile(&mut overheads, 90),
-        percentile(&mut overheads, 99),
-        overheads.len(),
-    );
-    println!("the device's own time, as the agent measured it: median {:.2} ms", percentile(&mut own, 50));
+    times.print();
     println!(
         "resident memory, at rest and at most: hub {:.1} and {:.1} MiB, agent {:.1} and {:.1} MiB",
         at_rest.0, peak.0, at_rest.1, peak.1
@@ -105,29 +97,58 @@ fn many_runs(runs: usize, steps: usize, devices: usize) -> Result<()> {
     Ok(())
 }
 
-/// Times between the dispatches of consecutive steps, and what the agent says that each took.
-fn look_at(events: &[Value], overheads: &mut Vec<f64>, own: &mut Vec<f64>) -> Result<()> {
-    let mut dispatched: Option<f64> = None;
-    let mut duration = 0.0;
-    for event in events.iter().filter(|event| event["type"] == "step") {
-        let change = &event["change"];
-        match change["status"].as_str() {
-            Some("dispatched") => {
-                let at = seconds(&event["at"])?;
-                if let Some(before) = dispatched {
-                    overheads.push((at - before - duration) * 1e3);
+/// Where the time between the dispatches of consecutive steps goes, in milliseconds. Hub and agent have one clock here.
+#[derive(Default)]
+struct Times {
+    /// What is not the device's own time.
+    overhead: Vec<f64>,
+    /// From the hub's decision to the step's begin at the agent: a commit, and the way down.
+    down: Vec<f64>,
+    /// As the agent measured it.
+    own: Vec<f64>,
+    /// From the end at the agent to the hub's next decision: the way up.
+    up: Vec<f64>,
+}
+
+impl Times {
+    fn take(&mut self, events: &[Value]) -> Result<()> {
+        let (mut dispatched, mut completed): (Option<f64>, Option<f64>) = (None, None);
+        let mut duration = 0.0;
+        for event in events.iter().filter(|event| event["type"] == "step") {
+            let change = &event["change"];
+            let at = seconds(&event["at"])?;
+            match change["status"].as_str() {
+                Some("dispatched") => {
+                    if let (Some(dispatched), Some(completed)) = (dispatched, completed) {
+                        self.overhead.push((at - dispatched - duration) * 1e3);
+                        self.up.push((at - completed) * 1e3);
+                    }
+                    dispatched = Some(at);
                 }
-                dispatched = Some(at);
+                Some("running") => self.down.extend(dispatched.map(|dispatched| (at - dispatched) * 1e3)),
+                Some("completed") => {
+                    duration = change["duration_s"].as_f64().context("a step without a duration")?;
+                    self.own.push(duration * 1e3);
+                    completed = Some(at);
+                }
+                Some("failed") => bail!("a step failed: {event}"),
+                Some(_) | None => {}
             }
-            Some("completed") => {
-                duration = change["duration_s"].as_f64().context("a step without a duration")?;
-                own.push(duration * 1e3);
-            }
-            Some("failed") => bail!("a step failed: {event}"),
-            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn print(&mut self) {
+        for (what, times) in [
+            ("from one step's dispatch to the next, less the device's own time", &mut self.overhead),
+            ("  from the hub's decision to the step's begin", &mut self.down),
+            ("  from the step's end to the hub's next decision", &mut self.up),
+            ("the device's own time, as the agent measured it", &mut self.own),
+        ] {
+            let (median, p90, p99) = (percentile(times, 50), percentile(times, 90), percentile(times, 99));
+            println!("{what}: median {median:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms ({})", times.len());
         }
     }
-    Ok(())
 }
 
 /// Seconds of the day of a time such as `2026-01-02T03:04:05.678901Z`: runs that pass midnight are not measured here.
