@@ -35,7 +35,10 @@ pub struct Core {
     pub broker_connected: bool,
 }
 
-type Call = Box<dyn FnOnce(&mut Core, Timestamp) + Send>;
+/// What was asked, and then its answer. The answer is given once all that came of the question was handed to the record, so that
+/// whoever waits for the record after an answer waits for that, too.
+type Call = Box<dyn FnOnce(&mut Core, Timestamp) -> Reply + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
 
 /// The way to the owner. Cheap to clone.
 #[derive(Clone)]
@@ -57,8 +60,9 @@ impl Hub {
     ) -> Result<T, Stopping> {
         let (answer, wait) = oneshot::channel();
         let call: Call = Box::new(move |core, now| {
+            let found = question(core, now);
             // Whoever asked may have given up.
-            drop(answer.send(question(core, now)));
+            Box::new(move || drop(answer.send(found)))
         });
         self.calls.send(call).await.map_err(|_| Stopping)?;
         wait.await.map_err(|_| Stopping)
@@ -122,10 +126,11 @@ impl Owner {
         let mut clock = Clock::new(Instant::now(), Timestamp::now());
         loop {
             let sleep = self.until_wake(Timestamp::now());
+            let mut reply: Option<Reply> = None;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                Some(call) = self.calls.recv() => call(&mut self.core, Timestamp::now()),
+                Some(call) = self.calls.recv() => reply = Some(call(&mut self.core, Timestamp::now())),
                 Some(message) = self.messages.recv() => self.take(message),
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -139,6 +144,9 @@ impl Owner {
             }
             self.core.model.tick(now);
             self.settle().await?;
+            if let Some(reply) = reply {
+                reply();
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod artifacts;
 mod broker;
 mod campaigns;
 mod commands;
+mod durable;
 mod external;
 mod leases;
 mod reports;
