@@ -1,7 +1,7 @@
 //! Templates in a step's `with`: `{{ volts }}` or `set to {{ steps.read.voltage.mean }}`. A text that is one expression keeps
 //! the expression's type; within other text it becomes text.
 
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use rigwire_shared::value::{Fields, Value};
 
 /// Bounds what an expression from a procedure may cost.
@@ -23,12 +23,41 @@ fn environment() -> Environment<'static> {
     environment.add_filter("min", minijinja::filters::min);
     environment.add_filter("max", minijinja::filters::max);
     environment.add_filter("length", minijinja::filters::length);
+    // A step that was skipped has no outputs, which a later one may ask.
+    environment.add_test("defined", minijinja::tests::is_defined);
+    environment.add_test("undefined", minijinja::tests::is_undefined);
+    environment.add_test("none", minijinja::tests::is_none);
+    environment.add_test("number", minijinja::tests::is_number);
+    environment.add_test("string", minijinja::tests::is_string);
     environment
+}
+
+/// One in which what is not there is nothing, however deep it is asked for.
+fn forgiving() -> Environment<'static> {
+    let mut environment = environment();
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment
+}
+
+/// Names of filters and tests are only looked up where an expression comes to them: tried here over nothing at all, so that a
+/// misspelt one is found before anything moves. One behind a condition that nothing decides is found when it is come to.
+fn names_are_known(outcome: Result<(), minijinja::Error>) -> Result<(), minijinja::Error> {
+    match outcome {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction
+            ) =>
+        {
+            Err(error)
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether the templates in a value are written correctly.
 pub fn check(value: &Value) -> Result<(), String> {
-    let environment = environment();
+    let environment = forgiving();
     each_text(value, &mut |text| {
         // Statements can loop and double what they hold; an expression says what a step needs.
         if text.contains("{%") {
@@ -39,8 +68,12 @@ pub fn check(value: &Value) -> Result<(), String> {
             return Err(format!("template {}: has {length} bytes, expected at most {LENGTH_MAX}", start_of(text)));
         }
         let outcome = match sole_expression(text) {
-            Some(expression) => environment.compile_expression(expression).map(drop),
-            None => environment.template_from_str(text).map(drop),
+            Some(expression) => environment
+                .compile_expression(expression)
+                .and_then(|expression| names_are_known(expression.eval(()).map(drop))),
+            None => {
+                environment.template_from_str(text).and_then(|template| names_are_known(template.render(()).map(drop)))
+            }
         };
         outcome.map_err(|error| describe(text, &error))
     })
@@ -52,7 +85,10 @@ pub fn check_expression(expression: &str) -> Result<(), String> {
         let length = expression.len();
         return Err(format!("expression {}: has {length} bytes, expected at most {LENGTH_MAX}", start_of(expression)));
     }
-    environment().compile_expression(expression).map(drop).map_err(|error| describe(expression, &error))
+    forgiving()
+        .compile_expression(expression)
+        .and_then(|expression| names_are_known(expression.eval(()).map(drop)))
+        .map_err(|error| describe(expression, &error))
 }
 
 /// The value with its templates replaced.

@@ -86,6 +86,16 @@ fn mistakes_name_line_and_key() {
             "\"{{ volts\"",
             "psu-ramp.toml:11: steps[0].with.v: template \"{{ volts\": unexpected end of input, expected end of variable block",
         ),
+        (
+            "\"{{ volts }}\"",
+            "\"{{ steps.gone.volts | rond(2) }}\"",
+            "psu-ramp.toml:11: steps[0].with.v: template \"{{ steps.gone.volts | rond(2) }}\": filter rond is unknown",
+        ),
+        (
+            "phase = \"solving\"",
+            "when = \"steps.set is definite\"",
+            "psu-ramp.toml:19: steps[1].when: template \"steps.set is definite\": test definite is unknown",
+        ),
         ("action = \"set_voltage\", ", "", "psu-ramp.toml:11: steps[0].with: instrument.action needs action"),
         (
             "default = 3.3",

@@ -364,6 +364,11 @@ id = "low"
 use = "log"
 when = "volts <= 5"
 with = { message = "low" }
+[[steps]]
+id = "both"
+use = "log"
+when = "steps.high is undefined and steps.low is defined"
+with = { message = "one of two" }
 "#,
     );
     assert_eq!(
@@ -372,7 +377,9 @@ with = { message = "low" }
             "high #1 skipped: when volts > 5 does not hold",
             "low #1 running",
             "low #1 completed",
-            "finished completed: 1 of 2 steps completed"
+            "both #1 running",
+            "both #1 completed",
+            "finished completed: 2 of 3 steps completed"
         ]
     );
     assert_eq!(world.run(id).finished.unwrap().counts.skipped, 1);
