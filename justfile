@@ -47,6 +47,10 @@ test *arguments:
 hil *filter:
     ./hil-tests/run {{ filter }}
 
+# Runs and mishaps at random, repeated by seed: just soak --rounds 200 --seed 7
+soak *arguments:
+    ./hil-tests/soak {{ arguments }}
+
 # Rewrite the expected outputs that tests compare with; read the diff before you commit it
 bless:
     UPDATE_EXPECT=1 cargo test --workspace

@@ -43,8 +43,13 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(id: &str, hub: &str, instruments: &[Instrument]) -> Result<Self> {
+        Self::start_with(id, hub, instruments, "")
+    }
+
+    /// With further tables of the configuration.
+    pub fn start_with(id: &str, hub: &str, instruments: &[Instrument], more: &str) -> Result<Self> {
         let configuration: String = instruments.iter().map(Instrument::toml).collect();
-        Self::start_configured(id, hub, configuration.trim_start())
+        Self::start_configured(id, hub, format!("{configuration}{more}").trim_start())
     }
 
     /// With a configuration file as it is written.
@@ -73,6 +78,11 @@ impl Agent {
 
     pub fn process(&self) -> Result<&Process> {
         self.process.as_ref().with_context(|| format!("agent {} is not running", self.id))
+    }
+
+    /// Fails when it has ended by itself.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.process.as_mut().with_context(|| format!("agent {} is not running", self.id))?.check_running()
     }
 
     /// SIGKILL.

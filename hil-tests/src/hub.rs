@@ -106,6 +106,11 @@ impl Hub {
         self.process.as_ref().context("the hub is not running")
     }
 
+    /// Fails when it has ended by itself.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.process.as_mut().context("the hub is not running")?.check_running()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().context("the hub is not running")?.kill()

@@ -13,5 +13,7 @@ pub mod publisher;
 pub mod rest;
 pub mod rig;
 pub mod simulator;
+pub mod soak;
+pub mod user;
 pub mod wait;
 pub mod watcher;

@@ -34,6 +34,11 @@ pub struct Rig {
 impl Rig {
     /// Returns when the hub shows both instruments online.
     pub fn start(choice: Choice) -> Result<Self> {
+        Self::start_with(choice, "")
+    }
+
+    /// With further tables of the agent's configuration, such as programs.
+    pub fn start_with(choice: Choice, more: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let supply = Simulator::start("korad.ka3005p", &folder.path().join("supply"), &[])?;
         let meter = Simulator::start("hp.34401a", &folder.path().join("meter"), &["v=3.3"])?;
@@ -51,7 +56,7 @@ impl Rig {
             Instrument::new(SUPPLY, "korad.ka3005p", supply.link()),
             Instrument::new(METER, "hp.34401a", meter.link()),
         ];
-        let agent = Agent::start("bench-1", &url, &instruments)?;
+        let agent = Agent::start_with("bench-1", &url, &instruments, more)?;
         let rig = Self { watcher: Watcher::start()?, agent, hub, broker, supply, meter, _folder: folder };
         rig.wait_online()?;
         Ok(rig)
