@@ -1,9 +1,10 @@
 //! The report of one run: everything about it in one value, built from its events, and a renderer per format.
 //! Pure: knows no record, no request and no clock.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
-use rigwire_shared::ids::StepId;
+use rigwire_shared::ids::{RunId, StepId};
 use rigwire_shared::quality::Quality;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
@@ -16,16 +17,22 @@ use crate::event::{
 pub use build::Builder;
 pub use completeness::Completeness;
 pub use picture::Picture;
+pub use sweep::{Point, Sweep};
 
 mod build;
 mod completeness;
 mod csv;
+mod graph;
 mod html;
 mod json;
 mod junit;
 pub mod pdf;
 pub mod picture;
 pub mod plot;
+mod section;
+mod study;
+mod suite;
+mod sweep;
 mod words;
 
 /// What made a report, as the report says it.
@@ -107,6 +114,10 @@ pub struct Report {
     pub series: Vec<Series>,
     /// Samples that were more than a report holds.
     pub samples_left_out: u64,
+    /// Of a run that repeats its steps.
+    pub sweep: Option<Sweep>,
+    /// Numbers of runs that this one started.
+    pub numbers: HashMap<RunId, u64>,
     pub devices: Vec<Device>,
     pub tests: Vec<TestEvent>,
     pub iterations: Capped<Iteration>,
@@ -184,6 +195,8 @@ pub struct Sample {
     pub quality: Quality,
     /// Index into the report's steps, and which attempt of it.
     pub step: Option<(usize, u32)>,
+    /// Of a sweep, from 1; 0 outside of one.
+    pub point: u32,
 }
 
 impl Sample {
@@ -269,7 +282,15 @@ impl Report {
 
     /// How many measured limits were met, of how many, by the last attempt of each step.
     pub fn limits_met(&self) -> (usize, usize) {
-        let judged = || self.steps.iter().flat_map(Step::verdicts);
-        (judged().filter(|judged| judged.verdict.passed).count(), judged().count())
+        let of_sweep = self.sweep.as_ref().map(Sweep::limits_met).unwrap_or_default();
+        let once = self.steps.iter().filter(|step| self.sweep.is_none() || step.finally);
+        let judged = || once.clone().flat_map(Step::verdicts);
+        let (met, all) = (judged().filter(|judged| judged.verdict.passed).count(), judged().count());
+        (of_sweep.0 + met, of_sweep.1 + all)
+    }
+
+    /// Parts of the report that only some kinds of runs have.
+    fn sections(&self) -> impl Iterator<Item = section::Section> {
+        [sweep::section(self), suite::section(self), study::section(self)].into_iter().flatten()
     }
 }

@@ -35,6 +35,7 @@ pub(crate) use plan::GRACE;
 pub use plan::{Action, Next};
 pub use study::{Asked, IterationView, StudyError, StudyView};
 pub use suite::TestView;
+pub use sweep::{AxisView, SweepView};
 
 /// Lines of the log that a failed run shows with its error.
 const LOG_TAIL: usize = 10;

@@ -130,10 +130,15 @@ impl Sweep {
         Some(point)
     }
 
+    /// What its points are called.
+    pub fn of(&self) -> &str {
+        self.of.as_deref().unwrap_or(OF)
+    }
+
     /// Such as `Harmonic response sweep: 9/21 frequencies`. `procedure` stands in where the sweep has no label.
     pub fn message(&self, procedure: &str, done: usize) -> String {
         let label = self.label.as_deref().unwrap_or(procedure);
-        format!("{label}: {done}/{} {}", self.len(), self.of.as_deref().unwrap_or(OF))
+        format!("{label}: {done}/{} {}", self.len(), self.of())
     }
 }
 

@@ -106,7 +106,9 @@ pub async fn iterations(State(app): State<App>, Path(id): Path<String>) -> Resul
 fn study(run: &RunSnapshot) -> Result<&StudyView, ApiError> {
     match &run.parts {
         Some(Parts::Study(study)) => Ok(study),
-        Some(Parts::Suite(_)) | None => Err(has_no(run, "NOT_A_STUDY", "iterations: it is no study of the hub's")),
+        Some(Parts::Suite(_) | Parts::Sweep(_)) | None => {
+            Err(has_no(run, "NOT_A_STUDY", "iterations: it is no study of the hub's"))
+        }
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use rigwire_shared::ids::StepId;
+use rigwire_shared::ids::{RunId, StepId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
 use rigwire_shared::value::Fields;
 
-use super::{Artifact, Attempt, Capped, Completeness, Device, Judged, LogLine, Report, Sample, Series, Step};
+use super::suite;
+use super::{Artifact, Attempt, Capped, Completeness, Device, Judged, LogLine, Report, Sample, Series, Step, Sweep};
 use crate::event::{
-    BoundDevice, DeviceSnapshot, Metric, RunEventBody, RunSnapshot, StepChange, StepEvent, StepState, TestEvent,
-    Verdict,
+    BoundDevice, ChildEvent, DeviceSnapshot, Metric, RunEventBody, RunSnapshot, StepChange, StepEvent, StepState,
+    TestEvent, Verdict,
 };
+use crate::run::Parts;
 
 /// Samples that a report holds. More are counted.
 const SAMPLES_MAX: usize = 250_000;
@@ -21,6 +23,9 @@ const SERIES_MAX: usize = 1_000;
 const STEPS_MAX: usize = 5_000;
 const TESTS_MAX: usize = 5_000;
 const ATTEMPTS_MAX: usize = 200;
+
+/// Runs that were started for this one, whose numbers are known.
+const PARTS_MAX: usize = 100_000;
 
 const ITERATIONS_MAX: usize = 2_000;
 const ARTIFACTS_MAX: usize = 500;
@@ -50,6 +55,8 @@ pub struct Builder {
     cancelled_because: Option<String>,
     /// Point of a sweep that is being done, from 1; 0 outside of one.
     point: u32,
+    sweep: Option<Sweep>,
+    numbers: HashMap<RunId, u64>,
     completeness: Completeness,
 }
 
@@ -72,6 +79,11 @@ impl Builder {
             log_left_out: 0,
             cancelled_because: None,
             point: 0,
+            sweep: match &run.parts {
+                Some(Parts::Sweep(view)) => Some(Sweep::new(view.clone())),
+                Some(Parts::Suite(_) | Parts::Study(_)) | None => None,
+            },
+            numbers: HashMap::new(),
             completeness: Completeness::default(),
             run,
         };
@@ -97,7 +109,19 @@ impl Builder {
                 self.cancelled_because.get_or_insert(cause);
             }
             RunEventBody::Bound { devices, .. } => self.bound = devices,
-            RunEventBody::Point(point) => self.point = point.point,
+            RunEventBody::Point(point) => {
+                self.point = point.point;
+                if let Some(sweep) = &mut self.sweep {
+                    sweep.begin(point);
+                }
+            }
+            RunEventBody::Child(ChildEvent { run, number, .. }) => {
+                if let (Some(run), Some(number)) = (run, number)
+                    && self.numbers.len() < PARTS_MAX
+                {
+                    self.numbers.insert(run, number);
+                }
+            }
             RunEventBody::Log(log) => {
                 if self.log.len() == LOG_TAIL {
                     self.log.pop_front();
@@ -116,7 +140,6 @@ impl Builder {
             RunEventBody::Created
             | RunEventBody::Status { .. }
             | RunEventBody::Progress(_)
-            | RunEventBody::Child(_)
             | RunEventBody::DeviceLost { .. }
             | RunEventBody::Tool { .. }
             | RunEventBody::Custom(_)
@@ -141,7 +164,9 @@ impl Builder {
             series: self.series,
             samples_left_out: self.samples_left_out,
             devices: self.bound.into_iter().map(device).collect(),
-            tests: self.tests,
+            tests: suite::complete(&self.run, self.tests),
+            sweep: self.sweep,
+            numbers: self.numbers,
             iterations: self.iterations,
             artifacts: self.artifacts,
             pictures: Vec::new(),
@@ -188,7 +213,15 @@ impl Builder {
         }
     }
 
+    /// `finally` steps come after the points.
+    fn point_of(&self, step: usize) -> u32 {
+        if self.steps.get(step).is_some_and(|step| step.finally) { 0 } else { self.point }
+    }
+
     fn metric(&mut self, metric: Metric, at: Timestamp) {
+        if let Some(sweep) = &mut self.sweep {
+            sweep.metric(&metric);
+        }
         if self.samples >= SAMPLES_MAX {
             self.samples_left_out += 1;
             return;
@@ -212,15 +245,19 @@ impl Builder {
         let attempt =
             |index: usize| self.steps.get(index).and_then(|step| step.attempts.last()).map_or(1, |last| last.number);
         let step = step.map(|index| (index, attempt(index)));
+        let point = step.map_or(self.point, |(index, _)| self.point_of(index));
         if let Some(series) = self.series.get_mut(index) {
-            series.samples.push(Sample { at, value: metric.value, quality: metric.quality, step });
+            series.samples.push(Sample { at, value: metric.value, quality: metric.quality, step, point });
             self.samples += 1;
         }
     }
 
     fn step(&mut self, event: StepEvent, at: Timestamp) {
         let Some(index) = self.step_at(&event.step, &event.module) else { return };
-        let point = self.point;
+        let point = self.point_of(index);
+        if let Some(sweep) = self.sweep.as_mut().filter(|_| point > 0) {
+            sweep.step(index, event.step.as_str(), &event.change);
+        }
         let Some(step) = self.steps.get_mut(index) else { return };
         if let Some(device) = &event.device {
             step.device = Some(device.as_str().to_owned());
@@ -272,9 +309,13 @@ impl Builder {
     }
 
     fn verdict(&mut self, verdict: Verdict, at: Timestamp) {
-        let point = self.point;
-        let Some(step) = self.step_at(&verdict.step, "").and_then(|index| self.steps.get_mut(index)) else { return };
+        let Some(index) = self.step_at(&verdict.step, "") else { return };
+        let point = self.point_of(index);
+        let Some(step) = self.steps.get_mut(index) else { return };
         let number = step.attempts.last().filter(|last| last.point == point).map_or(1, |last| last.number);
+        if let Some(sweep) = self.sweep.as_mut().filter(|_| point > 0) {
+            sweep.verdict(index, number, &verdict);
+        }
         if let Some(attempt) = attempt_of(&mut step.attempts, point, number, at) {
             attempt.verdicts.push(Judged { verdict, unit: Unit::None });
         }

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::plot::{self, Axis, Plot};
-use super::{Device, Report, Series, Step, words};
+use super::plot::{self, Axis, MarkKind, Plot};
+use super::section::{Block, Look, Row, Section, Table, Tone};
+use super::{Device, Report, Step, study, suite, words};
 use crate::artifact::url;
 use crate::event::{RunStatus, StepState};
 
@@ -91,6 +92,9 @@ pub(super) fn render(report: &Report) -> String {
     page.markup("</style>\n</head>\n<body>\n<main>\n");
     title(&mut page, report);
     summary(&mut page, report);
+    for part in report.sections() {
+        section(&mut page, &part);
+    }
     steps(&mut page, report);
     tests(&mut page, report);
     series(&mut page, report);
@@ -183,7 +187,7 @@ fn step_row(page: &mut Page, step: &Step) {
 }
 
 fn tests(page: &mut Page, report: &Report) {
-    if report.tests.is_empty() {
+    if report.tests.is_empty() || suite::tests(report).is_some() {
         return;
     }
     page.markup("<section>\n<h2>Tests</h2>\n");
@@ -214,7 +218,7 @@ fn series(page: &mut Page, report: &Report) {
         page.text(&words::series_summary(series)).markup("</figcaption>\n");
         if index < PLOTS_MAX {
             match plot::plot(report, series) {
-                Some(plot) => draw(page, series, &plot),
+                Some(plot) => draw(page, &format!("{} over time", words::series_name(series)), &plot),
                 None => page.note("There is no good number to draw."),
             }
         }
@@ -226,14 +230,14 @@ fn series(page: &mut Page, report: &Report) {
     page.markup("</section>\n");
 }
 
-fn draw(page: &mut Page, series: &Series, plot: &Plot) {
+fn draw(page: &mut Page, title: &str, plot: &Plot) {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     let x = |place: f64| LEFT + place * (right - LEFT);
     let y = |place: f64| bottom - place * (bottom - TOP);
     page.markup(&format!(
         "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\">\n<title>"
     ));
-    page.text(&format!("{} over time", words::series_name(series))).markup("</title>\n");
+    page.text(title).markup("</title>\n");
     let mut line = |class: &str, from: (f64, f64), to: (f64, f64)| {
         page.markup(&format!(
             "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>\n",
@@ -264,6 +268,9 @@ fn draw(page: &mut Page, series: &Series, plot: &Plot) {
             page.markup(&format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.2\"/>\n", x(point.0), y(point.1)));
         }
     }
+    for mark in &plot.marks {
+        page.markup(&dot(mark.kind, x(mark.x), y(mark.y)));
+    }
     labels(page, &plot.x, "middle", |place| (x(place), bottom + 15.0));
     labels(page, &plot.y, "end", |place| (LEFT - 6.0, y(place) + 4.0));
     let mut label = |at: (f64, f64), anchor: &str, text: &str| {
@@ -272,6 +279,11 @@ fn draw(page: &mut Page, series: &Series, plot: &Plot) {
     };
     label((right, HEIGHT - 6.0), "end", &plot.x.label);
     label((4.0, 14.0), "start", &plot.y.label);
+    if plot.kinds().next().is_some() {
+        legend(page, plot, (right, 14.0));
+        page.markup("</svg></div>\n");
+        return;
+    }
     match (plot.limits.is_empty(), plot.bad.is_empty()) {
         (true, true) => {}
         (false, true) => label((right, 14.0), "end", "dashed: limits"),
@@ -279,6 +291,112 @@ fn draw(page: &mut Page, series: &Series, plot: &Plot) {
         (false, false) => label((right, 14.0), "end", "dashed: limits, red marks: no good value"),
     }
     page.markup("</svg></div>\n");
+}
+
+fn dot(kind: MarkKind, x: f64, y: f64) -> String {
+    let (class, radius) = match kind {
+        MarkKind::Infeasible => ("infeasible", 2.6),
+        MarkKind::Feasible => ("feasible", 2.6),
+        MarkKind::Front => ("front", 3.6),
+        MarkKind::Best => ("best", 5.0),
+    };
+    format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>\n")
+}
+
+/// What the marks and the line are, from the right. Letters are as wide as they may be.
+fn legend(page: &mut Page, plot: &Plot, at: (f64, f64)) {
+    let mut x = at.0;
+    let mut entry = |text: &str, mark: &dyn Fn(f64) -> String| {
+        let letters = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        page.markup(&format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"end\">", at.1)).text(text).markup("</text>\n");
+        x -= f64::from(letters) * 6.2 + 9.0;
+        page.markup(&mark(x));
+        x -= 16.0;
+    };
+    for kind in plot.kinds().rev() {
+        entry(kind.as_str(), &|x| dot(kind, x, at.1 - 4.0));
+    }
+    if let Some(meaning) = plot.line_is {
+        let y = at.1 - 4.0;
+        entry(meaning, &|x| {
+            format!("<polyline class=\"measured\" points=\"{:.1},{y} {:.1},{y}\"/>\n", x - 10.0, x + 5.0)
+        });
+    }
+}
+
+fn section(page: &mut Page, section: &Section) {
+    page.markup("<section>\n<h2>").text(section.title).markup("</h2>\n");
+    for block in &section.blocks {
+        match block {
+            Block::Facts(facts) => {
+                page.markup("<dl>\n");
+                for (name, value) in facts {
+                    page.fact(name, value);
+                }
+                page.markup("</dl>\n");
+            }
+            Block::Table(table) => plain_table(page, table),
+            Block::Figure { name, about, plot } => {
+                page.markup("<figure>\n<figcaption><strong>").text(name).markup("</strong> ");
+                page.text(about).markup("</figcaption>\n");
+                if let Some(plot) = plot {
+                    draw(page, name, plot);
+                }
+                page.markup("</figure>\n");
+            }
+            Block::Title(text) => {
+                page.markup("<h3>").text(text).markup("</h3>\n");
+            }
+            Block::Note(text) => page.note(text),
+        }
+    }
+    page.markup("</section>\n");
+}
+
+fn plain_table(page: &mut Page, table: &Table) {
+    let titles: Vec<&str> = table.titles.iter().map(String::as_str).collect();
+    page.table(&titles);
+    for Row { cells, remarks } in &table.rows {
+        page.markup("<tr>");
+        for (index, cell) in cells.iter().enumerate() {
+            let number = cell.first().is_some_and(|piece| piece.look == Look::Number);
+            page.markup(match (index, number) {
+                (0, _) => "<th scope=\"row\">",
+                (_, true) => "<td class=\"number\">",
+                (_, false) => "<td>",
+            });
+            for (index, piece) in cell.iter().enumerate() {
+                if index > 0 {
+                    page.markup(" ");
+                }
+                match piece.look {
+                    Look::Badge(tone) => page.badge(tone_class(tone), &piece.text),
+                    Look::Strong if index > 0 => page.markup("<strong>").text(&piece.text).markup("</strong>"),
+                    Look::Plain | Look::Strong | Look::Number => page.text(&piece.text),
+                };
+            }
+            page.markup(if index == 0 { "</th>" } else { "</td>" });
+        }
+        page.markup("</tr>\n");
+        if !remarks.is_empty() {
+            let columns = cells.len().saturating_sub(1);
+            page.markup(&format!("<tr class=\"remark\"><td></td><td colspan=\"{columns}\">"));
+            for remark in remarks {
+                page.markup("<div>").text(remark).markup("</div>");
+            }
+            page.markup("</td></tr>\n");
+        }
+    }
+    page.end_table();
+}
+
+fn tone_class(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Good => "passed",
+        Tone::Bad => "failed",
+        Tone::Warning => "cancelled",
+        Tone::Neutral => "pending",
+    }
 }
 
 fn labels(page: &mut Page, axis: &Axis, anchor: &str, at: impl Fn(f64) -> (f64, f64)) {
@@ -291,7 +409,7 @@ fn labels(page: &mut Page, axis: &Axis, anchor: &str, at: impl Fn(f64) -> (f64, 
 
 fn iterations(page: &mut Page, report: &Report) {
     let iterations = &report.iterations;
-    if iterations.items.is_empty() {
+    if iterations.items.is_empty() || study::of(report).is_some() {
         return;
     }
     page.markup("<section>\n<h2>Iterations</h2>\n");

@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::{Attempt, Judged, LogLine, Report, Sample, Series, Step, words};
 use crate::artifact::url;
 use crate::dialect::rfc3339;
-use crate::event::{DeviceSnapshot, Iteration, RunLog, SafeState, TestEvent, Verdict};
+use crate::event::{DeviceSnapshot, RunLog, SafeState, Verdict};
 use crate::store::RunRow;
+
+mod parts;
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -18,8 +20,12 @@ struct Message<'a> {
     series: Vec<SeriesMessage<'a>>,
     samples_left_out: u64,
     devices: Vec<DeviceMessage<'a>>,
-    tests: &'a [TestEvent],
-    iterations: &'a [Iteration],
+    tests: Vec<parts::TestMessage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep: Option<parts::SweepMessage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    study: Option<parts::StudyMessage>,
+    iterations: Vec<parts::IterationMessage<'a>>,
     iterations_left_out: u64,
     artifacts: Vec<ArtifactMessage<'a>>,
     artifacts_left_out: u64,
@@ -89,6 +95,8 @@ struct SampleMessage<'a> {
     quality: &'static str,
     step: Option<&'a str>,
     attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    point: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -158,8 +166,10 @@ pub(super) fn render(report: &Report) -> Vec<u8> {
                 known: device.known.as_ref().map(known_message),
             })
             .collect(),
-        tests: &report.tests,
-        iterations: &report.iterations.items,
+        tests: parts::tests(report),
+        sweep: parts::sweep(report),
+        study: parts::study(report),
+        iterations: parts::iterations(report),
         iterations_left_out: report.iterations.left_out,
         artifacts: report
             .artifacts
@@ -255,6 +265,7 @@ fn series_message<'a>(report: &'a Report, series: &'a Series) -> SeriesMessage<'
             quality: sample.quality.as_str(),
             step: step.map(|(step, _)| step.id.as_str()),
             attempt: step.map(|(_, attempt)| attempt),
+            point: Some(sample.point).filter(|point| *point > 0),
         }
     };
     SeriesMessage {

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Attempt, Report, Step, words};
+use super::{Attempt, Report, Step, suite, words};
 use crate::dialect::rfc3339;
 use crate::event::{RunStatus, StepState, TestEvent};
+
+mod parts;
 
 enum Outcome {
     Passed,
@@ -13,18 +15,32 @@ enum Outcome {
     Skipped(String),
 }
 
+/// An attempt that failed beside the one that decided.
+enum Rerun {
+    Flaky(String),
+    Failed(String),
+}
+
 struct Case {
     name: String,
     class: String,
     time_s: f64,
     properties: Vec<(String, String)>,
+    reruns: Vec<Rerun>,
     outcome: Outcome,
 }
 
 pub(super) fn render(report: &Report) -> String {
     let header = &report.run.header;
     let mut cases: Vec<Case> = report.steps.iter().map(|step| step_case(report, step)).collect();
-    cases.extend(report.tests.iter().map(|test| test_case(report, test)));
+    cases.extend(parts::points(report));
+    match suite::tests(report) {
+        Some(tests) => {
+            cases.extend(tests.iter().zip(&report.tests).map(|(test, told)| parts::test(report, test, told)));
+        }
+        None => cases.extend(report.tests.iter().map(|test| test_case(report, test))),
+    }
+    cases.extend(parts::iterations(report));
     let failed = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed(..)));
     cases.extend(run_case(report, failed));
     let failures = cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed(..))).count();
@@ -82,11 +98,14 @@ fn step_case(report: &Report, step: &Step) -> Case {
     if let Some(device) = &step.device {
         list.push(("device".to_owned(), device.clone()));
     }
-    for attempt in &step.attempts {
+    // Of a sweep, each point is a case of its own; here those attempts that did not end well.
+    let told = |attempt: &&Attempt| attempt.point == 0 || attempt.state != StepState::Completed;
+    for attempt in step.attempts.iter().filter(told) {
         let point = if attempt.point > 0 { format!("point.{}.", attempt.point) } else { String::new() };
         list.push((format!("{point}attempt.{}", attempt.number), attempt_in_words(attempt)));
     }
-    for judged in step.verdicts() {
+    let once = step.attempts.last().is_none_or(|last| last.point == 0);
+    for judged in step.verdicts().iter().filter(|_| once) {
         let verdict = words::verdict(judged);
         let told = format!("{verdict}: {}, limits {}", words::measured(judged), words::limits(judged));
         list.push((format!("limit.{}", judged.verdict.metric), told));
@@ -101,7 +120,7 @@ fn step_case(report: &Report, step: &Step) -> Case {
     };
     let time_s = step.attempts.iter().filter_map(|attempt| attempt.duration_s).sum();
     let class = format!("{}.{}", report.run.header.kind.as_str(), step.module);
-    Case { name: step.id.as_str().to_owned(), class, time_s, properties: list, outcome }
+    Case { name: step.id.as_str().to_owned(), class, time_s, properties: list, reruns: Vec::new(), outcome }
 }
 
 fn attempt_in_words(attempt: &Attempt) -> String {
@@ -126,6 +145,7 @@ fn test_case(report: &Report, test: &TestEvent) -> Case {
         class: format!("{}.test.{}", report.run.header.kind.as_str(), test.test),
         time_s: test.duration_s.unwrap_or(0.0),
         properties,
+        reruns: Vec::new(),
         outcome,
     }
 }
@@ -149,7 +169,7 @@ fn run_case(report: &Report, failed: bool) -> Option<Case> {
         }
     };
     let class = report.run.header.kind.as_str().to_owned();
-    Some(Case { name: "run".to_owned(), class, time_s: 0.0, properties: Vec::new(), outcome })
+    Some(Case { name: "run".to_owned(), class, time_s: 0.0, properties: Vec::new(), reruns: Vec::new(), outcome })
 }
 
 fn write_case(xml: &mut String, case: &Case) {
@@ -159,7 +179,7 @@ fn write_case(xml: &mut String, case: &Case) {
         escaped(&case.class),
         seconds(case.time_s)
     );
-    if case.properties.is_empty() && matches!(case.outcome, Outcome::Passed) {
+    if case.properties.is_empty() && matches!(case.outcome, Outcome::Passed) && case.reruns.is_empty() {
         return line(xml, 2, &format!("{head}/>"));
     }
     line(xml, 2, &format!("{head}>"));
@@ -174,6 +194,16 @@ fn write_case(xml: &mut String, case: &Case) {
         Outcome::Skipped(cause) => {
             line(xml, 3, &format!("<skipped message=\"{}\"/>", escaped(&words::clipped(cause))));
         }
+    }
+    for rerun in &case.reruns {
+        let (element, text) = match rerun {
+            Rerun::Flaky(text) => ("flakyFailure", text),
+            Rerun::Failed(text) => ("rerunFailure", text),
+        };
+        let text = words::clipped(text);
+        let (message, trace) = (escaped(&text), escaped_text(&text));
+        let head = format!("<{element} message=\"{message}\" type=\"TEST_FAILED\">");
+        line(xml, 3, &format!("{head}<stackTrace>{trace}</stackTrace></{element}>"));
     }
     line(xml, 2, "</testcase>");
 }

@@ -5,7 +5,7 @@ use rigwire_shared::event::Level;
 use self::document::{AMBER, About, BLUE, BLUSH, Color, GRAY, GREEN, INK, RED, SOFT};
 use self::flow::{Cell, Flow, LEFT, Piece, Row, WIDTH};
 use self::font::{Face, glyphs, wrapped};
-use super::{Report, Step, plot, words};
+use super::{Report, Step, plot, study, suite, words};
 use crate::dialect::rfc3339;
 use crate::event::{RunStatus, StepState};
 
@@ -13,6 +13,7 @@ mod chart;
 mod document;
 mod flow;
 mod font;
+mod section;
 
 /// Plots in a document; more series are listed with what they come to.
 const PLOTS_MAX: usize = 60;
@@ -22,6 +23,9 @@ pub(super) fn render(report: &Report) -> Vec<u8> {
     let mut flow = Flow::new();
     title(&mut flow, report);
     summary(&mut flow, report);
+    for part in report.sections() {
+        section::draw(&mut flow, &part);
+    }
     steps(&mut flow, report);
     tests(&mut flow, report);
     series(&mut flow, report);
@@ -169,7 +173,7 @@ fn step_row(step: &Step) -> Row {
 }
 
 fn tests(flow: &mut Flow, report: &Report) {
-    if report.tests.is_empty() {
+    if report.tests.is_empty() || suite::tests(report).is_some() {
         return;
     }
     flow.heading("Tests", 60.0);
@@ -220,7 +224,7 @@ fn series(flow: &mut Flow, report: &Report) {
 
 fn iterations(flow: &mut Flow, report: &Report) {
     let iterations = &report.iterations;
-    if iterations.items.is_empty() {
+    if iterations.items.is_empty() || study::of(report).is_some() {
         return;
     }
     flow.heading("Iterations", 60.0);

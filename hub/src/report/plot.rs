@@ -1,4 +1,5 @@
-//! The geometry of a plot of one measured series, in fractions of its area. Knows no ink: HTML and PDF draw the same.
+//! The geometry of a plot, in fractions of its area, and that of one measured series over time. Knows no ink: HTML and PDF draw
+//! the same.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,45 @@ pub struct Plot {
     pub limits: Vec<LimitLine>,
     /// Where samples have no good number.
     pub bad: Vec<f64>,
+    pub marks: Vec<Mark>,
+    /// What the line means, where marks stand beside it.
+    pub line_is: Option<&'static str>,
+}
+
+/// A trial of a study.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mark {
+    pub x: f64,
+    pub y: f64,
+    pub kind: MarkKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MarkKind {
+    Infeasible,
+    Feasible,
+    Front,
+    Best,
+}
+
+impl MarkKind {
+    pub const ALL: [Self; 4] = [Self::Infeasible, Self::Feasible, Self::Front, Self::Best];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Infeasible => "breaks a constraint",
+            Self::Feasible => "feasible",
+            Self::Front => "on the front",
+            Self::Best => "best",
+        }
+    }
+}
+
+impl Plot {
+    /// Kinds of marks that it has.
+    pub fn kinds(&self) -> impl DoubleEndedIterator<Item = MarkKind> {
+        MarkKind::ALL.into_iter().filter(|kind| self.marks.iter().any(|mark| mark.kind == *kind))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +110,8 @@ pub fn plot(report: &Report, series: &Series) -> Option<Plot> {
         lines,
         limits: limit_lines(&spans, &x, &y),
         bad: bad(series, since, &x),
+        marks: Vec::new(),
+        line_is: None,
         x: Axis { ticks: x.ticks(scale.1, 8), label: format!("time since the start / {}", scale.0) },
         y: Axis {
             ticks: y.ticks(1.0, 6),
@@ -82,17 +124,18 @@ pub fn plot(report: &Report, series: &Series) -> Option<Plot> {
 }
 
 fn spans(report: &Report, series: &Series) -> Vec<Span> {
-    let mut measured: BTreeMap<(usize, u32), (f64, f64)> = BTreeMap::new();
+    let mut measured: BTreeMap<((usize, u32), u32), (f64, f64)> = BTreeMap::new();
     for sample in &series.samples {
         let Some(step) = sample.step else { continue };
         let at = super::words::elapsed(report, sample.at);
-        let span = measured.entry(step).or_insert((at, at));
+        let span = measured.entry((step, sample.point)).or_insert((at, at));
         *span = (span.0.min(at), span.1.max(at));
     }
     let mut spans = Vec::new();
-    for ((step, number), (from, to)) in measured {
+    for (((step, number), point), (from, to)) in measured {
         let attempts = report.steps.get(step).map(|step| step.attempts.as_slice()).unwrap_or_default();
-        let verdicts = attempts.iter().filter(|attempt| attempt.number == number).flat_map(|attempt| &attempt.verdicts);
+        let meant = attempts.iter().filter(|attempt| attempt.number == number && attempt.point == point);
+        let verdicts = meant.flat_map(|attempt| &attempt.verdicts);
         for verdict in verdicts.map(|judged| &judged.verdict).filter(|verdict| verdict.metric == series.metric) {
             let finite = |limit: Option<f64>| limit.filter(|limit| limit.is_finite());
             let (min, max) = (finite(verdict.min), finite(verdict.max));
@@ -184,7 +227,7 @@ fn bad(series: &Series, since: impl Fn(&Sample) -> f64, x: &Scale) -> Vec<f64> {
 /// Marks closer than one of so many cannot be told apart.
 const BAD_PLACES: f64 = 400.0;
 
-fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+pub(super) fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.filter(|value| value.is_finite()).fold(None, |range, value| {
         let (low, high) = range.unwrap_or((value, value));
         Some((low.min(value), high.max(value)))
@@ -205,14 +248,14 @@ fn time_scale(seconds: f64) -> (&'static str, f64) {
 }
 
 /// From values to places.
-struct Scale {
+pub(super) struct Scale {
     low: f64,
     high: f64,
 }
 
 impl Scale {
     /// `margin` is the part of the range that stays free at either end.
-    fn new(low: f64, high: f64, margin: f64) -> Option<Self> {
+    pub(super) fn new(low: f64, high: f64, margin: f64) -> Option<Self> {
         let range = high - low;
         // What is all the same is shown in the middle.
         let free = if range > f64::EPSILON * low.abs().max(high.abs()) {
@@ -224,12 +267,12 @@ impl Scale {
         ((high - low).is_finite() && high > low).then_some(Self { low, high })
     }
 
-    fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
     /// Round numbers of a unit of which one is `unit` values, `most` of them at most.
-    fn ticks(&self, unit: f64, most: u32) -> Vec<(f64, String)> {
+    pub(super) fn ticks(&self, unit: f64, most: u32) -> Vec<(f64, String)> {
         let (low, high) = (self.low / unit, self.high / unit);
         let rough = (high - low) / f64::from(most);
         let power = 10_f64.powf(rough.log10().floor());
@@ -242,6 +285,28 @@ impl Scale {
             let value = tick * step;
             ticks.push((self.place(value * unit), super::words::number(value)));
             tick += 1.0;
+        }
+        ticks
+    }
+
+    /// For a range of logarithms to base ten: powers of ten, and what is between them where they are few.
+    pub(super) fn ticks_of_powers(&self) -> Vec<(f64, String)> {
+        let decades = self.high - self.low;
+        let between: &[f64] = match decades {
+            decades if decades <= 1.0 => &[1.0, 2.0, 3.0, 5.0, 7.0],
+            decades if decades <= 3.0 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
+        let apart = (decades / 10.0).ceil().max(1.0);
+        let mut ticks = Vec::new();
+        let mut power = (self.low / apart).floor() * apart;
+        while power <= self.high {
+            for value in between.iter().map(|factor| factor * 10_f64.powf(power)) {
+                if (self.low..=self.high).contains(&value.log10()) {
+                    ticks.push((self.place(value.log10()), super::words::number(value)));
+                }
+            }
+            power += apart;
         }
         ticks
     }
@@ -264,6 +329,21 @@ mod tests {
             assert_eq!(labels.join(" "), expected);
             assert!(ticks.iter().all(|(place, _)| (0.0..=1.0).contains(place)), "{ticks:?}");
         }
+    }
+
+    #[test]
+    fn ticks_of_powers_are_those_within_the_range() {
+        for (low, high, expected) in [
+            (1.0, 5.0, "10 100 1000 10000 100000"),
+            (0.9, 2.1, "10 20 50 100"),
+            (2.0, 2.5, "100 200 300"),
+            (-2.0, 0.0, "0.01 0.02 0.05 0.1 0.2 0.5 1"),
+        ] {
+            let ticks = Scale { low, high }.ticks_of_powers();
+            let labels: Vec<String> = ticks.iter().map(|(_, label)| label.clone()).collect();
+            assert_eq!(labels.join(" "), expected);
+        }
+        assert!(Scale { low: -300.0, high: 300.0 }.ticks_of_powers().len() <= 12);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use rigwire_shared::value::{Fields, Value};
 
 use super::{Attempt, Device, Judged, Report, Series, Step};
 use crate::dialect::rfc3339;
-use crate::event::{RunStatus, TestEvent};
+use crate::event::{RunStatus, StepState, TestEvent};
+use crate::run::Parts;
 
 /// Characters of one text that documents show. JSON holds all of it.
 const TEXT_MAX: usize = 2_000;
@@ -26,10 +27,30 @@ pub(super) fn number(value: f64) -> String {
 }
 
 pub(super) fn unit(unit: &Unit) -> &str {
-    match unit.as_str() {
+    unit_text(unit.as_str())
+}
+
+pub(super) fn unit_text(unit: &str) -> &str {
+    match unit {
         "Ohm" => "Ω",
         "degC" => "°C",
         other => other,
+    }
+}
+
+/// Over a column: `frequency [Hz]`.
+pub(super) fn heading(name: &str, unit: &str) -> String {
+    match unit_text(unit) {
+        "" => name.to_owned(),
+        unit => format!("{name} [{unit}]"),
+    }
+}
+
+/// Beside an axis: `frequency / Hz`.
+pub(super) fn axis_label(name: &str, unit: &str) -> String {
+    match unit_text(unit) {
+        "" => name.to_owned(),
+        unit => format!("{name} / {unit}"),
     }
 }
 
@@ -45,13 +66,19 @@ fn with_unit(text: &str, of: &Unit) -> String {
 }
 
 pub(super) fn limits(judged: &Judged) -> String {
-    let text = match (judged.verdict.min, judged.verdict.max) {
+    match (judged.verdict.min, judged.verdict.max) {
+        (None, None) => range((None, None)),
+        limits => with_unit(&range(limits), &judged.unit),
+    }
+}
+
+pub(super) fn range(limits: (Option<f64>, Option<f64>)) -> String {
+    match limits {
         (Some(min), Some(max)) => format!("{} to {}", number(min), number(max)),
         (Some(min), None) => format!("at least {}", number(min)),
         (None, Some(max)) => format!("at most {}", number(max)),
-        (None, None) => return "any value".to_owned(),
-    };
-    with_unit(&text, &judged.unit)
+        (None, None) => "any value".to_owned(),
+    }
 }
 
 pub(super) fn measured(judged: &Judged) -> String {
@@ -244,12 +271,23 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         }
         None => run.progress.counts,
     };
-    let steps = format!(
-        "{} of {} completed, {} failed, {} skipped",
-        counts.successful, counts.total, counts.failed, counts.skipped
-    );
-    facts.push(("Steps", steps));
-    facts.push(("Limits", limits_met(report)));
+    let of_all = |word: &str| {
+        format!(
+            "{} of {} {word}, {} failed, {} skipped",
+            counts.successful, counts.total, counts.failed, counts.skipped
+        )
+    };
+    match &run.parts {
+        Some(Parts::Suite(_)) => facts.push(("Tests", of_all("passed"))),
+        Some(Parts::Study(_)) => {
+            let told = format!("{} of {} completed, {} failed", counts.successful, counts.total, counts.failed);
+            facts.push(("Iterations", told));
+        }
+        Some(Parts::Sweep(_)) | None => {
+            facts.push(("Steps", of_all("completed")));
+            facts.push(("Limits", limits_met(report)));
+        }
+    }
     facts.extend(report.cancelled_because.as_ref().map(|cause| ("Cancelled", clipped(cause))));
     facts.extend(header.parent.map(|parent| ("Part of", parent.to_string())));
     if !header.params.is_empty() {
@@ -259,9 +297,25 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// Attempts at one step, or one test, that a document lists.
+pub(super) const ATTEMPTS_SHOWN: usize = 20;
+
 /// What there is to say of a step below its row.
 pub(super) fn remarks(step: &Step) -> Vec<String> {
     let mut told = Vec::new();
+    if step.attempts.iter().any(|attempt| attempt.point > 0) {
+        // All attempts at all points would fill pages: those that did not end well are what one looks for.
+        let troubled: Vec<&Attempt> = step
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.state != StepState::Completed || attempt.safe.is_some())
+            .collect();
+        told.push("done at each point of the sweep, shown as at the last".to_owned());
+        told.extend(troubled.iter().take(ATTEMPTS_SHOWN).map(|troubled| attempt(troubled)));
+        let more = troubled.len().saturating_sub(ATTEMPTS_SHOWN);
+        told.extend((more > 0).then(|| format!("{more} more attempts did not end well")));
+        return told;
+    }
     let unsafe_end = step.attempts.last().is_some_and(|last| last.safe.is_some());
     if step.attempts.len() > 1 || unsafe_end {
         told.extend(step.attempts.iter().map(attempt));

@@ -8,6 +8,7 @@ use rigwire_shared::value::{Fields, Value};
 
 use super::study::{StudyRun, StudyView};
 use super::suite::{SuiteRun, TestView};
+use super::sweep::SweepView;
 use super::{Action, Next, Run};
 use crate::event::{
     ChildEvent, Finished, Progress, Purpose, RunEventBody, RunHeader, RunKind, RunStatus, StepCounts, StepState,
@@ -66,9 +67,10 @@ pub(super) enum Campaign {
     Study(StudyRun),
 }
 
-/// Parts of a run that have runs of their own, as they stand.
+/// Parts of a run, as they stand: points of a sweep, or tests and iterations, which have runs of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parts {
+    Sweep(SweepView),
     Suite(Vec<TestView>),
     Study(StudyView),
 }
@@ -159,7 +161,7 @@ impl Run {
     }
 
     pub(super) fn parts(&self) -> Option<Parts> {
-        let children = self.children.as_ref()?;
+        let Some(children) = self.children.as_ref() else { return self.sweep_view().map(Parts::Sweep) };
         Some(match &children.campaign {
             Campaign::Suite(suite) => Parts::Suite(suite.views(&children.running)),
             Campaign::Study(study) => Parts::Study(study.view()),

@@ -181,9 +181,12 @@ impl StudyRun {
             best: self.study.best(&self.trials).map(number),
         }
     }
+}
 
-    fn table(&self) -> String {
-        let done: Vec<&Iteration> = self.iterations.iter().flatten().collect();
+impl StudyView {
+    /// Iterations that have ended, as CSV.
+    pub fn table(&self) -> String {
+        let done: Vec<&Iteration> = self.iterations.iter().filter_map(|view| view.result.as_ref()).collect();
         let names = |of: &dyn Fn(&Iteration) -> Vec<String>| {
             let mut names: Vec<String> = Vec::new();
             for name in done.iter().flat_map(|done| of(done)) {
@@ -204,7 +207,7 @@ impl StudyRun {
             let cell = |fields: &Fields, name: &String| {
                 fields.iter().find(|(known, _)| known == name).map(|(_, value)| csv::value(value)).unwrap_or_default()
             };
-            let on_front = place_of(iteration.iteration).is_some_and(|place| self.front.contains(&place));
+            let on_front = self.front.contains(&iteration.iteration);
             let mut cells = vec![iteration.iteration.to_string()];
             cells.push(iteration.run.map(|run| run.to_string()).unwrap_or_default());
             cells.extend(parameters.iter().map(|name| cell(&iteration.parameters, name)));
@@ -279,7 +282,7 @@ impl Run {
         }
         let mut actions = Vec::new();
         if done > 0 {
-            let bytes = study.table().into_bytes();
+            let bytes = study.view().table().into_bytes();
             actions.push(Action::Keep { name: TABLE.to_owned(), media_type: "text/csv".to_owned(), bytes });
         }
         actions.push(Action::Emit(RunEventBody::Finished(finished)));

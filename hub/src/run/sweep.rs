@@ -5,6 +5,7 @@ use rigwire_shared::value::{Fields, Value};
 
 use super::{Action, Next, Run};
 use crate::event::{Metric, PointEvent, RunEventBody, RunStatus, StepCounts, StepState};
+use crate::scale::Scale;
 use crate::sweep::table::{self, Row};
 use crate::sweep::{POINTS_MAX, Sweep};
 
@@ -20,6 +21,23 @@ pub(super) struct SweepRun {
     /// Steps of the points before this one.
     before: StepCounts,
     rows: Vec<Row>,
+}
+
+/// What a run sweeps through, for whoever shows it. What came of each point is in the run's events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepView {
+    pub label: String,
+    /// What a point is called, in the plural.
+    pub of: String,
+    pub total: usize,
+    pub axes: Vec<AxisView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AxisView {
+    pub name: String,
+    pub unit: String,
+    pub scale: Scale,
 }
 
 impl SweepRun {
@@ -95,6 +113,21 @@ impl Run {
         let plan = self.procedure.as_deref()?.sweep.as_ref()?;
         let bytes = table::csv(plan, rows).into_bytes();
         Some(Action::Keep { name: TABLE.to_owned(), media_type: "text/csv".to_owned(), bytes })
+    }
+
+    pub(super) fn sweep_view(&self) -> Option<SweepView> {
+        let plan = self.procedure.as_deref()?.sweep.as_ref()?;
+        let axes = plan.axes.list().iter().map(|axis| AxisView {
+            name: axis.name.clone(),
+            unit: axis.unit.clone().unwrap_or_default(),
+            scale: axis.scale,
+        });
+        Some(SweepView {
+            label: plan.label.clone().unwrap_or_else(|| self.header.name.clone()),
+            of: plan.of().to_owned(),
+            total: plan.len(),
+            axes: axes.collect(),
+        })
     }
 
     /// Such as `Harmonic response sweep: 9/21 frequencies`.

@@ -44,7 +44,7 @@ impl Violation {
 
 impl Constraint {
     /// Least and most, whichever way they are written.
-    pub(super) fn limits(&self) -> (Option<f64>, Option<f64>) {
+    pub(crate) fn limits(&self) -> (Option<f64>, Option<f64>) {
         match (self.operator, self.value) {
             (Some(Operator::AtMost), Some(value)) => (self.min, Some(value)),
             (Some(Operator::AtLeast), Some(value)) => (Some(value), self.max),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rigwire::event::{DeviceSnapshot, RunEventBody, RunHeader};
+use rigwire::procedure::Procedure;
 use rigwire::report::{Builder, Report};
 use rigwire::run::Run;
 use rigwire_shared::time::Timestamp;
@@ -17,8 +18,14 @@ pub(crate) fn at(millis: i64) -> Timestamp {
 
 /// The report of a run with these events, numbered from 1. A null is an event that is not in the record.
 pub(crate) fn report(header: Value, events: &[(i64, Value)]) -> Report {
+    report_of(None, header, events)
+}
+
+/// The same of a run that carries out a procedure.
+pub(crate) fn report_of(procedure: Option<&str>, header: Value, events: &[(i64, Value)]) -> Report {
     let header: RunHeader = serde_json::from_value(header).unwrap_or_else(|error| panic!("header: {error}"));
-    let mut run = Run::new(Arc::new(header), None);
+    let procedure = procedure.map(|text| Arc::new(Procedure::from_toml(text, "test.toml").unwrap()));
+    let mut run = Run::new(Arc::new(header), procedure);
     let bodies: Vec<Option<RunEventBody>> = events
         .iter()
         .map(|(_, event)| {
@@ -84,11 +91,11 @@ pub(crate) fn metric(name: &str, value: &Value, quality: &str, step: &str) -> Va
     })
 }
 
-fn log(level: &str, message: &str) -> Value {
+pub(crate) fn log(level: &str, message: &str) -> Value {
     json!({"type": "log", "level": level, "message": message, "device": null, "module": null, "step": null, "source": "engine"})
 }
 
-fn verdict(step: &str, value: f64, passed: bool) -> Value {
+pub(crate) fn verdict(step: &str, value: f64, passed: bool) -> Value {
     json!({"type": "verdict", "step": step, "metric": "voltage", "value": value, "min": 3.2, "max": 3.4, "passed": passed})
 }
 

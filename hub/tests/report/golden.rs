@@ -5,12 +5,12 @@ use rigwire::report::{Format, Report};
 
 use crate::fixture::{broken, ramp};
 
-fn text(report: &Report, format: Format) -> String {
+pub(crate) fn text(report: &Report, format: Format) -> String {
     String::from_utf8(report.render(format)).unwrap()
 }
 
 /// On lines of its own, so that a difference can be read.
-fn json(report: &Report) -> String {
+pub(crate) fn json(report: &Report) -> String {
     let value: serde_json::Value = serde_json::from_slice(&report.render(Format::Json)).unwrap();
     serde_json::to_string_pretty(&value).unwrap()
 }

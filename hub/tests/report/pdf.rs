@@ -6,10 +6,10 @@ use serde_json::json;
 use crate::fixture::{broken, header, metric, ramp, report, step};
 
 /// What a reader finds in a file.
-struct Pdf {
+pub(crate) struct Pdf {
     pages: usize,
     /// Text of all pages, a line per piece.
-    text: String,
+    pub(crate) text: String,
 }
 
 fn read(bytes: &[u8]) -> Pdf {
@@ -72,7 +72,7 @@ fn shown(content: &str) -> String {
     text
 }
 
-fn pdf(report: &Report) -> Pdf {
+pub(crate) fn pdf(report: &Report) -> Pdf {
     let bytes = report.render(Format::Pdf);
     // For looking at the pages.
     if let Some(directory) = std::env::var_os("REPORT_PAGES") {
@@ -82,7 +82,7 @@ fn pdf(report: &Report) -> Pdf {
     read(&bytes)
 }
 
-fn assert_says(pdf: &Pdf, expected: &[&str]) {
+pub(crate) fn assert_says(pdf: &Pdf, expected: &[&str]) {
     for expected in expected {
         assert!(pdf.text.contains(expected), "no {expected:?} in:\n{}", pdf.text);
     }

@@ -1,13 +1,16 @@
 //! A plot drawn on a page.
 
-use super::document::{BLUE, Color, GRAY, GREEN, INK, Page, Pen, RED, RULE, SOFT};
+use super::document::{AMBER, BLUE, Color, GRAY, GREEN, INK, Page, Pen, RED, RULE, SOFT};
 use super::flow::{Flow, LEFT, WIDTH};
 use super::font::{Face, glyphs, width};
-use crate::report::plot::Plot;
+use crate::report::plot::{MarkKind, Plot};
 
 pub(super) const HEIGHT: f32 = 168.0;
 
 const SIZE: f32 = 7.5;
+
+/// Of what is not good enough to count.
+const PALE: Color = Color(0.7, 0.74, 0.78);
 
 /// What the labels take beside the area that is drawn in.
 const BESIDE: f32 = 46.0;
@@ -79,6 +82,9 @@ pub(super) fn draw(flow: &mut Flow, plot: &Plot) {
             page.pill((area.x(point.0), area.y(point.1)), 0.0, 3.2, BLUE);
         }
     }
+    for mark in &plot.marks {
+        dot(page, (area.x(mark.x), area.y(mark.y)), mark.kind);
+    }
     label(page, (area.left, top + 6.0), INK, &plot.y.label);
     let x_label = glyphs(&plot.x.label, Face::Regular);
     page.text((right - width(&x_label, SIZE), area.bottom - 21.0), SIZE, INK, &x_label);
@@ -89,9 +95,33 @@ fn label(page: &mut Page, at: (f32, f32), color: Color, text: &str) {
     page.text(at, SIZE, color, &glyphs(text, Face::Regular));
 }
 
+fn dot(page: &mut Page, at: (f32, f32), kind: MarkKind) {
+    let (size, color) = match kind {
+        MarkKind::Infeasible => (3.2, PALE),
+        MarkKind::Feasible => (3.2, BLUE),
+        MarkKind::Front => (4.4, GREEN),
+        MarkKind::Best => (6.0, AMBER),
+    };
+    page.pill(at, 0.0, size, color);
+}
+
 /// Says what the dashes and the marks are, from the right.
 fn legend(page: &mut Page, at: (f32, f32), plot: &Plot) {
     let mut x = at.0;
+    for kind in plot.kinds().rev() {
+        let text = glyphs(kind.as_str(), Face::Regular);
+        x -= width(&text, SIZE);
+        page.text((x, at.1), SIZE, SOFT, &text);
+        dot(page, (x - 6.0, at.1 + 2.5), kind);
+        x -= 18.0;
+    }
+    if let Some(meaning) = plot.line_is {
+        let text = glyphs(meaning, Face::Regular);
+        x -= width(&text, SIZE);
+        page.text((x, at.1), SIZE, SOFT, &text);
+        page.line(&[(x - 19.0, at.1 + 2.5), (x - 5.0, at.1 + 2.5)], Pen::new(BLUE, 1.0));
+        x -= 31.0;
+    }
     let entries = [
         (plot.limits.iter().any(|limit| limit.passed), "limits", Pen::dashed(GREEN, 0.9)),
         (plot.limits.iter().any(|limit| !limit.passed), "limits not met", Pen::dashed(RED, 0.9)),
