@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod broker;
 pub mod dialects;
+pub mod examples;
 pub mod hub;
 pub mod port;
 pub mod procedures;

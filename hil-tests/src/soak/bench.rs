@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::plan::{PROGRAM, named};
 use super::round::{Device, Mishap};
-use crate::process::Line;
+use crate::process::{Line, Process};
 use crate::rig::{Choice, METER, Rig, SUPPLY};
 use crate::user;
 use crate::wait::{self, PATIENCE};
@@ -88,6 +89,8 @@ impl Bench {
                 drop(agent.wait_for(&line, mark, Duration::from_secs(3), noticed));
                 Ok(())
             }
+            Mishap::FreezeHub => freeze(self.rig.hub.process()?, lasts),
+            Mishap::FreezeAgent => freeze(self.rig.agent.process()?, lasts),
             Mishap::Pause | Mishap::Cancel => Ok(()),
         }
     }
@@ -136,6 +139,12 @@ impl Bench {
         let rest = &self.rig.hub.rest;
         list(&rest.expect(200, rest.get("/api/v1/leases"))?, "leases")
     }
+}
+
+fn freeze(process: &Process, lasts: Duration) -> Result<()> {
+    process.signal(Signal::STOP)?;
+    wait::for_a_while(lasts);
+    process.signal(Signal::CONT)
 }
 
 pub(super) fn list(answer: &Value, key: &str) -> Result<Vec<Value>> {

@@ -147,7 +147,13 @@ fn happen(bench: &mut Bench, happening: Happening, main: &str, story: &mut Story
             wait::for_a_while(lasts);
             accepted.extend(ask(bench, main, "resume", story)?);
         }
-        Mishap::KillHub | Mishap::KillAgent | Mishap::KillBoth | Mishap::Broker | Mishap::Replug(_) => {
+        Mishap::KillHub
+        | Mishap::KillAgent
+        | Mishap::KillBoth
+        | Mishap::Broker
+        | Mishap::Replug(_)
+        | Mishap::FreezeHub
+        | Mishap::FreezeAgent => {
             bench.mistreat(mishap, lasts)?;
         }
     }
