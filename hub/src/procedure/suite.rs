@@ -10,6 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Invalid, Mistake, Procedure};
+use crate::event::RunKind;
 use crate::template;
 
 /// Tests of one suite, and attempts at one test.
@@ -21,6 +22,13 @@ const PARALLEL_MAX: usize = 100;
 
 /// A suite's test may be a suite, and so on: so deep.
 const DEPTH_MAX: usize = 4;
+
+/// Procedures within one, and their texts in bytes: the record keeps all of them with the run.
+const PROCEDURES_MAX: usize = 10_000;
+const TEXTS_MAX: usize = 32 * 1024 * 1024;
+
+/// Runs under way at once that one may start, and those may start.
+const AT_ONCE_MAX: usize = 1000;
 
 /// How a suite as a whole is carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -241,12 +249,48 @@ pub(super) fn inner_mistakes(inner: &Procedure, key: &str) -> Vec<(String, Strin
     super::check::mistakes(inner).into_iter().map(|(inner, message)| (format!("{key}.{inner}"), message)).collect()
 }
 
+/// What was written out so far.
+#[derive(Default)]
+struct Written {
+    procedures: usize,
+    bytes: usize,
+}
+
+impl Written {
+    fn take(&mut self, procedure: &Procedure) {
+        self.procedures = self.procedures.saturating_add(1);
+        // What is within it is counted in its turn, too: twice is near enough for a limit.
+        self.bytes = self.bytes.saturating_add(serde_json::to_string(procedure).map_or(0, |text| text.len()));
+    }
+
+    fn too_much(&self) -> Option<String> {
+        if self.procedures > PROCEDURES_MAX {
+            return Some(format!(
+                "there are more than {PROCEDURES_MAX} procedures within each other, the most there may be"
+            ));
+        }
+        (self.bytes > TEXTS_MAX).then(|| {
+            format!("the procedures within each other are longer than {TEXTS_MAX} bytes, the most there may be")
+        })
+    }
+}
+
 impl Procedure {
     /// Writes out every procedure that it names, and checks what can only be checked then. `find` gives the text's meaning or
     /// why there is none.
     pub fn resolve(&mut self, source: &str, find: &dyn Fn(&str) -> Result<Self, String>) -> Result<(), Invalid> {
         let mut mistakes = Vec::new();
-        self.write_out(find, DEPTH_MAX, "", &mut mistakes);
+        let mut written = Written::default();
+        self.write_out(find, DEPTH_MAX, "", &mut written, &mut mistakes);
+        if let Some(message) = written.too_much() {
+            mistakes = vec![Mistake { line: None, key: String::new(), message }];
+        }
+        let at_once = self.runs_at_once();
+        if mistakes.is_empty() && at_once > AT_ONCE_MAX {
+            let key = if self.kind == RunKind::Suite { "suite.parallel" } else { "strategy.parallelism" };
+            let message = format!("up to {at_once} runs at once with those within, expected at most {AT_ONCE_MAX}");
+            mistakes.push(Mistake { line: None, key: key.to_owned(), message });
+        }
         if mistakes.is_empty() { Ok(()) } else { Err(Invalid { source: source.to_owned(), mistakes }) }
     }
 
@@ -255,6 +299,7 @@ impl Procedure {
         find: &dyn Fn(&str) -> Result<Self, String>,
         depth: usize,
         key: &str,
+        written: &mut Written,
         mistakes: &mut Vec<Mistake>,
     ) {
         let mut wrong = |key: String, message: String| mistakes.push(Mistake { line: None, key, message });
@@ -282,6 +327,10 @@ impl Procedure {
                 }
             }
             if let Source::Inline(procedure) = source {
+                written.take(procedure);
+                if written.too_much().is_some() {
+                    return;
+                }
                 let checked = match &given {
                     Some(given) => procedure.accepts(given).map_err(|message| ("params", message)),
                     None => procedure
@@ -295,7 +344,27 @@ impl Procedure {
             }
         }
         for (place, procedure) in inner {
-            procedure.write_out(find, depth - 1, &format!("{place}procedure."), mistakes);
+            if written.too_much().is_some() {
+                return;
+            }
+            procedure.write_out(find, depth - 1, &format!("{place}procedure."), written, mistakes);
+        }
+    }
+
+    /// Runs that one of it has under way at the most, besides itself.
+    fn runs_at_once(&self) -> usize {
+        let within = |source: &Source| source.inline().map_or(1, |inner| inner.runs_at_once().max(1));
+        match self.kind {
+            RunKind::Suite => {
+                let most = self.tests.iter().map(|test| within(&test.procedure)).max().unwrap_or_default();
+                let parallel = self.suite.as_ref().map_or(1, |rules| rules.parallel);
+                parallel.min(self.tests.len()).saturating_mul(most)
+            }
+            RunKind::Optimization => {
+                let parallelism = self.strategy.as_ref().map_or(1, |strategy| strategy.parallelism);
+                self.procedure.as_ref().map_or(0, |source| parallelism.saturating_mul(within(source)))
+            }
+            RunKind::Protocol | RunKind::Execution | RunKind::Workflow | RunKind::Solve => 0,
         }
     }
 
