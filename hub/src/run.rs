@@ -56,6 +56,8 @@ pub struct Run {
     cancel: Option<String>,
     /// What it waits for, while it has no devices.
     waiting_for: Option<String>,
+    /// By the hub's clock; not in the record.
+    waits_since: Timestamp,
     failure: Option<RunError>,
     bound: Option<Vec<BoundDevice>>,
     fence: u64,
@@ -102,8 +104,9 @@ struct StepRun {
     sent_to: Option<Epoch>,
     /// Fencing number of this attempt alone, on a device that the run shares.
     fence: Option<Fence>,
-    /// Waits for a device that another run's step is on. Not in the record: after a restart it asks again.
-    queued: bool,
+    /// Since when it waits for a device that another run's step, or a person, is on. Not in the record: after a restart it
+    /// asks again.
+    queued: Option<Timestamp>,
 }
 
 impl Run {
@@ -121,6 +124,7 @@ impl Run {
             finished_at: None,
             cancel: None,
             waiting_for: None,
+            waits_since: header.created_at,
             failure: None,
             bound: None,
             fence: 0,
@@ -274,7 +278,7 @@ impl Run {
         match &event.change {
             StepChange::Dispatched { fence } => {
                 step.fence = fence.map(Fence);
-                step.queued = false;
+                step.queued = None;
                 step.state = StepState::Running;
                 step.attempt = event.attempt;
                 step.attempt_id = event.attempt_id;
@@ -413,11 +417,12 @@ impl Run {
             .filter(|(_, step)| step.state == StepState::Completed)
             .map(|(card, step)| (card.id.as_str().to_owned(), Value::Map(step.outputs.clone())))
             .collect();
-        let mut fields = self.header.params.clone();
+        let (mut fields, mut params) = (self.header.params.clone(), self.header.params.clone());
         if let Some(sweep) = &self.sweep {
             sweep.put_into(&mut fields);
+            sweep.put_over(&mut params);
         }
-        fields.push(("params".to_owned(), Value::Map(self.header.params.clone())));
+        fields.push(("params".to_owned(), Value::Map(params)));
         fields.push(("steps".to_owned(), Value::Map(steps)));
         minijinja::Value::from(minijinja::value::Serde(Value::Map(fields)))
     }
@@ -455,7 +460,7 @@ impl StepRun {
             sends: 0,
             sent_to: None,
             fence: None,
-            queued: false,
+            queued: None,
         }
     }
 
@@ -467,5 +472,6 @@ impl StepRun {
         self.running = false;
         self.waiting_since = None;
         self.cancel_sent = None;
+        self.queued = None;
     }
 }

@@ -27,7 +27,12 @@ impl Model {
                 let request = StartRun { name: Some(name), holder, ..StartRun::new(procedure, params) };
                 let run = self.create_run(request, Some(parent), now);
                 let number = self.runs.get(&run).map(|run| run.header.number);
+                let begun = self.runs.get(&parent).and_then(|parent| parent.child_begun(&purpose));
                 self.emit(parent, RunEventBody::Child(ChildEvent { run: Some(run), number, purpose }), now);
+                if let Some(begun) = begun {
+                    self.emit(parent, begun, now);
+                    self.tell_progress(parent, now);
+                }
                 self.enqueue(run, now);
             }
             Err(message) => {

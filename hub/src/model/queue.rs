@@ -113,6 +113,12 @@ impl Model {
         Some((Arc::clone(run.wish()), run.header.holder.clone()))
     }
 
+    fn is_held_for_a_step(&self, device: &Device) -> bool {
+        let holder = device.hold.run().and_then(|run| self.runs.get(&run));
+        let mut bound = holder.into_iter().flat_map(|run| run.bound());
+        bound.any(|bound| bound.device == device.card.device && bound.hold == Hold::Step)
+    }
+
     /// One free, present device for each role, if there is any way to cast them all.
     fn find_devices(&self, id: RunId) -> Result<Vec<BoundDevice>, String> {
         let Some(run) = self.runs.get(&id) else { return Ok(Vec::new()) };
@@ -126,7 +132,8 @@ impl Model {
             .iter()
             .map(|(_, role, candidates)| {
                 let usable = |device: &&Device| {
-                    let shared = device.hold.run().is_some() && hold_of(role, device) != Hold::Run;
+                    // One that keeps it to its end may itself wait for a device of this run: both would wait for ever.
+                    let shared = hold_of(role, device) != Hold::Run && self.is_held_for_a_step(device);
                     device.card.state.is_present()
                         && device.hold.is_open_to(holder)
                         && (device.hold.run().is_none() || shared)

@@ -27,9 +27,8 @@ pub enum PauseError {
     Not { status: RunStatus, cancelling: bool },
 }
 
-/// Runs and devices looked at, and steps of one run's plan, before other messages have their turn.
+/// Devices looked at, and steps of runs' plans, before other messages have their turn.
 const DRAIN_MAX: usize = 1000;
-const ADVANCE_MAX: usize = 1000;
 
 impl Model {
     pub fn start_run(&mut self, request: StartRun, now: Timestamp) -> RunId {
@@ -114,6 +113,10 @@ impl Model {
         for child in children {
             // One that waits for devices, or has ended meanwhile, has nothing to hold.
             drop(self.pause_run(child, pause, now));
+            if let Some(run) = self.runs.get_mut(&child).filter(|run| run.wants_devices()) {
+                run.wait_anew(now);
+                self.advance(child, now);
+            }
         }
         if !pause {
             self.assign_devices(now);
@@ -192,21 +195,30 @@ impl Model {
             return;
         }
         self.draining = true;
-        for _ in 0..DRAIN_MAX {
-            if let Some(device) = self.freed.pop_front() {
+        let mut left = DRAIN_MAX;
+        while left > 0 {
+            let steps = if let Some(device) = self.freed.pop_front() {
                 self.pass_on(&device, now);
+                1
             } else if let Some(run) = self.due.pop_front() {
-                self.advance_now(run, now);
+                self.advance_now(run, now)
             } else {
                 break;
-            }
+            };
+            left = left.saturating_sub(steps);
         }
         self.draining = false;
     }
 
-    pub(super) fn advance_now(&mut self, id: RunId, now: Timestamp) {
-        for _ in 0..ADVANCE_MAX {
-            let Some(run) = self.runs.get(&id) else { return };
+    /// Answers how many steps that took.
+    pub(super) fn advance_now(&mut self, id: RunId, now: Timestamp) -> usize {
+        // Nor does its time to wait run out meanwhile.
+        if self.runs.get(&id).is_some_and(Run::wants_devices) && self.parent_is_paused(id) {
+            self.wakes.remove(&id);
+            return 1;
+        }
+        for step in 1..=DRAIN_MAX {
+            let Some(run) = self.runs.get(&id) else { return step };
             match run.next(now) {
                 Next::Do(actions) => {
                     for action in actions {
@@ -222,11 +234,12 @@ impl Model {
                     if ended {
                         self.assign_devices(now);
                     }
-                    return;
+                    return step;
                 }
             }
         }
         self.due.push_back(id);
+        DRAIN_MAX
     }
 
     fn carry_out(&mut self, id: RunId, action: Action, now: Timestamp) {

@@ -66,7 +66,7 @@ impl Model {
             return true;
         }
         if let Some(run) = self.runs.get_mut(&run) {
-            run.note_queued(step);
+            run.note_queued(step, now);
         }
         self.turns.wait(&bound.device, Turn { run, step, since: now });
         false
@@ -104,6 +104,11 @@ impl Model {
             if self.runs.get_mut(&turn.run).is_some_and(|run| run.note_turn(turn.step)) {
                 self.advance_now(turn.run, now);
             }
+        }
+        // Those whose turn it was did not take it.
+        let is_left = self.fleet.device(device).is_some_and(|known| known.hold.run().is_none());
+        if is_left && !run_first && oldest.is_some() {
+            self.assign_devices(now);
         }
     }
 }

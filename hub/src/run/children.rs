@@ -204,6 +204,16 @@ impl Run {
         running.find(|running| running.run == child).map(|running| &running.purpose)
     }
 
+    /// What a child's start means for the test that it is an attempt at.
+    pub fn child_begun(&self, purpose: &Purpose) -> Option<RunEventBody> {
+        match (&self.children.as_ref()?.campaign, purpose) {
+            (Campaign::Suite(suite), Purpose::Test { test, attempt }) => {
+                suite.begun(test, *attempt).map(RunEventBody::Test)
+            }
+            (Campaign::Suite(_) | Campaign::Study(_), Purpose::Test { .. } | Purpose::Iteration { .. }) => None,
+        }
+    }
+
     /// The events that a child's end gives rise to.
     pub fn child_ended(&self, purpose: &Purpose, end: &ChildEnd) -> Vec<RunEventBody> {
         match (self.children.as_ref().map(|children| &children.campaign), purpose) {

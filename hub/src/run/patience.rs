@@ -30,17 +30,15 @@ impl Run {
     }
 
     /// The step waits for its turn on a device that other runs use, too.
-    pub fn note_queued(&mut self, index: usize) {
+    pub fn note_queued(&mut self, index: usize, now: Timestamp) {
         if let Some(step) = self.steps.get_mut(index) {
-            step.queued = true;
+            step.queued = Some(now);
         }
     }
 
     /// Its turn has come. False when it no longer wants it.
     pub fn note_turn(&mut self, index: usize) -> bool {
-        self.steps
-            .get_mut(index)
-            .is_some_and(|step| std::mem::take(&mut step.queued) && step.state == StepState::Pending)
+        self.steps.get_mut(index).is_some_and(|step| step.queued.take().is_some() && step.state == StepState::Pending)
     }
 
     /// Whether the attempt went to this start of its agent, which has it or will have it.
@@ -76,6 +74,7 @@ impl Run {
     /// The hub started. What agents finished while it was away is still on its way, so every attempt gets its time again.
     pub fn resume(&mut self, now: Timestamp) {
         self.note_producer(now);
+        self.wait_anew(now);
         for index in 0..self.steps.len() {
             let latest = after(now, self.backoff_of(index));
             let Some(step) = self.steps.get_mut(index) else { continue };
@@ -87,13 +86,22 @@ impl Run {
         }
     }
 
+    /// It has all of its time to wait for devices once more: agents are yet to be heard of, or it was held back.
+    pub fn wait_anew(&mut self, now: Timestamp) {
+        self.waits_since = now;
+    }
+
     /// The hub's clock was set: what is waited for moves with it.
     pub fn shift(&mut self, by_us: i64) {
         if let Some(external) = &mut self.external {
             external.heard.0 = external.heard.0.saturating_add(by_us);
         }
+        self.waits_since.0 = self.waits_since.0.saturating_add(by_us);
         for step in &mut self.steps {
-            for at in [&mut step.waiting_since, &mut step.retry_at, &mut step.cancel_sent].into_iter().flatten() {
+            for at in [&mut step.waiting_since, &mut step.retry_at, &mut step.cancel_sent, &mut step.queued]
+                .into_iter()
+                .flatten()
+            {
                 at.0 = at.0.saturating_add(by_us);
             }
         }

@@ -19,6 +19,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(15);
 /// How long an agent may take to confirm that it stopped a step.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a `finally` step waits for its turn on a device that others use, too.
+const TURN_PATIENCE: Duration = Duration::from_secs(600);
+
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "an action lives for one call")]
 pub enum Action {
@@ -111,7 +114,7 @@ impl Run {
         let Some(wait) = self.procedure.as_deref().and_then(|procedure| procedure.wait) else {
             return Next::WaitUntil(None);
         };
-        let end = after(self.header.created_at, wait);
+        let end = after(self.waits_since, wait);
         if end > now {
             return Next::WaitUntil(Some(end));
         }
@@ -164,8 +167,8 @@ impl Run {
         {
             return Next::WaitUntil(Some(retry_at));
         }
-        if step.queued {
-            return Next::WaitUntil(None);
+        if let Some(since) = step.queued {
+            return self.next_of_queued(index, since, now);
         }
         match self.condition(plan) {
             Ok(None) => {}
@@ -187,6 +190,21 @@ impl Run {
             Some(Where::Hub) => self.emit_attempt(index, StepChange::Running),
             None => self.begin_and_fail(index, code::MODULE_UNKNOWN, format!("there is no module {}", plan.module)),
         }
+    }
+
+    /// A step waits for its turn on a device until the run is cancelled. Nothing ends the wait of a `finally` step, which
+    /// must not keep what the run holds for as long as somebody else likes.
+    fn next_of_queued(&self, index: usize, since: Timestamp, now: Timestamp) -> Next {
+        let end = after(since, TURN_PATIENCE);
+        if !self.header.steps.get(index).is_some_and(|card| card.finally) {
+            return Next::WaitUntil(None);
+        }
+        if end > now {
+            return Next::WaitUntil(Some(end));
+        }
+        let device = self.device_of(index).map(|bound| bound.device.as_str()).unwrap_or_default();
+        let message = format!("{device} was not free within {}", humantime::format_duration(TURN_PATIENCE));
+        self.begin_and_fail(index, code::DEVICES_UNAVAILABLE, message)
     }
 
     /// Whether another step of this run is on the same device.

@@ -197,6 +197,12 @@ impl SuiteRun {
         })
     }
 
+    pub(super) fn begun(&self, id: &str, attempt: u32) -> Option<TestEvent> {
+        let test = self.test(id)?;
+        let message = (test.plan.runs > 1).then(|| format!("attempt {attempt} of {}", test.plan.runs));
+        Some(test.event("running", test.percent_at(test.attempts.len(), 0.0), attempt, message))
+    }
+
     pub(super) fn progressed(&self, id: &str, attempt: u32, progress: &Progress) -> Option<TestEvent> {
         let test = self.test(id)?;
         let percent = test.percent_at(test.attempts.len(), progress.percent);

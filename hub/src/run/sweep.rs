@@ -52,6 +52,15 @@ impl SweepRun {
         }
     }
 
+    /// Parameters that are swept have the point's values.
+    pub(super) fn put_over(&self, params: &mut Fields) {
+        for (name, value) in params {
+            if let Some((_, swept)) = self.values.iter().find(|(known, _)| known == name) {
+                value.clone_from(swept);
+            }
+        }
+    }
+
     /// What templates may name besides parameters and outputs.
     pub(super) fn put_into(&self, fields: &mut Fields) {
         let point = ("point".to_owned(), Value::Int(i64::from(self.point)));

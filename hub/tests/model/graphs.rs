@@ -10,7 +10,7 @@ use rigwire::model::StartRun;
 use rigwire::procedure::Procedure;
 use rigwire::run::Run;
 use rigwire_shared::command::StartStep;
-use rigwire_shared::event::{EventBody, StepError, StepOutcome};
+use rigwire_shared::event::{EventBody, StepError, StepOutcome, code};
 use rigwire_shared::ids::{AttemptId, RunId};
 use serde_json::{Value, json};
 
@@ -278,6 +278,11 @@ fn check_order(world: &World, run: RunId, graph: &Graph) -> Result<(), TestCaseE
                         | StepChange::Cancelled { .. }
                         | StepChange::Skipped { .. }
                 );
+                // One whose device others did not set free in all that time has had its chance.
+                if matches!(&event.change, StepChange::Failed { error_code, .. } if error_code == code::DEVICES_UNAVAILABLE)
+                {
+                    began.insert(id.clone());
+                }
                 if ended {
                     prop_assert!(done.insert(id.clone()), "{id} ended twice");
                 }

@@ -9,6 +9,7 @@ mod artifacts;
 mod campaigns;
 mod external;
 mod graphs;
+mod interplay;
 mod leases;
 mod mishaps;
 mod partition;
