@@ -33,6 +33,8 @@ pub struct Facts {
     pub output_on: bool,
     /// What was asked of the first run and accepted, in order: `cancel`, `pause` or `resume`.
     pub accepted: Vec<&'static str>,
+    /// What one heard who watched the first run, if he was not cut off.
+    pub watched: Option<Vec<Value>>,
     /// What a program outside reported and was told that it is in the record.
     pub reported: Vec<String>,
 }
@@ -57,6 +59,7 @@ pub fn complaints(round: &Round, plan: &Plan, facts: &Facts) -> Vec<String> {
     wrong.extend(supply(round, plan, facts));
     wrong.extend(program(plan, facts));
     wrong.extend(accepted(facts));
+    wrong.extend(watched(facts));
     wrong.extend(reported(facts));
     wrong.extend(rest(facts));
     wrong
@@ -410,6 +413,16 @@ fn program(plan: &Plan, facts: &Facts) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// A watcher hears of one end, the right one, and of nothing after it.
+fn watched(facts: &Facts) -> Vec<String> {
+    let (Some(heard), Some(run)) = (&facts.watched, facts.runs.first()) else { return Vec::new() };
+    let of_run = |message: &&Value| message["execution_id"] == run.row["id"];
+    let ends = heard.iter().filter(|message| kind_of(message) == "execution_completed").count();
+    let last = heard.iter().rfind(of_run);
+    let fits = last.is_some_and(|last| kind_of(last) == "execution_completed" && last["status"] == run.row["status"]);
+    if ends == 1 && fits { Vec::new() } else { vec![format!("a watcher heard of {ends} ends, and last {last:?}")] }
 }
 
 /// What was accepted is in the record.

@@ -14,6 +14,8 @@ pub(super) struct Outside {
     kind: Option<Kind>,
     /// Batches acknowledged, or iterations told.
     done: usize,
+    /// Iterations of which the hub has said that they were told.
+    told: Vec<u64>,
     /// An iteration that was asked for and is to be told of.
     asked: Option<u64>,
     /// Lines of log in acknowledged batches.
@@ -98,6 +100,9 @@ impl Outside {
             if !matches!(status, 202 | 404 | 409) {
                 bail!("telling {told} was answered {status} {answer}");
             }
+            if status == 202 {
+                self.told.push(iteration);
+            }
         }
         self.done += 1;
         Ok(())
@@ -106,7 +111,11 @@ impl Outside {
     fn outstanding(&self, rest: &Rest, run: &str) -> Result<Option<u64>> {
         let answer = rest.expect(200, rest.get(&format!("/api/v1/runs/{run}/iterations")))?;
         let iterations = answer["iterations"].as_array().context("a study without iterations")?;
-        Ok(iterations.iter().find(|row| row["status"] == "running").and_then(|row| row["iteration"].as_u64()))
+        let open = iterations.iter().find(|row| row["status"] == "running").and_then(|row| row["iteration"].as_u64());
+        match open.filter(|open| self.told.contains(open)) {
+            Some(forgotten) => bail!("iteration {forgotten} was told and acknowledged, and is outstanding: {answer}"),
+            None => Ok(open),
+        }
     }
 }
 

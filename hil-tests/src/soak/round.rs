@@ -90,6 +90,11 @@ impl Mishap {
         Self::Cancel,
     ];
 
+    /// Whether every socket is lost by it: with a broker of its own the hub goes down with that.
+    pub const fn ends_the_hub(self) -> bool {
+        matches!(self, Self::KillHub | Self::KillBoth | Self::Broker)
+    }
+
     /// Whether a run may fail of it.
     pub const fn may_fail_a_step(self) -> bool {
         matches!(self, Self::KillAgent | Self::KillBoth | Self::Replug(_))

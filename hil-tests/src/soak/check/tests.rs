@@ -71,6 +71,10 @@ fn good_events() -> Vec<Value> {
     events
 }
 
+fn end() -> Value {
+    json!({"type": "execution_completed", "execution_id": "r", "status": "completed"})
+}
+
 fn good() -> Facts {
     Facts {
         runs: vec![run(good_events())],
@@ -80,6 +84,7 @@ fn good() -> Facts {
             "samples": {"lost": 0, "by_cause": {}},
         }]}),
         sets: vec![(5, 101)],
+        watched: Some(vec![end()]),
         ..Facts::default()
     }
 }
@@ -164,11 +169,13 @@ fn a_slow_cancel_is_found() {
 
 #[test]
 fn what_is_wrong_at_the_instruments_is_found() {
-    let cases: [(Vec<String>, &str); 10] = [
+    let cases: [(Vec<String>, &str); 12] = [
         (said(&[], |facts| facts.sets.push((6, 101))), "dispatched 1 times and reached the supply 2 times"),
         (said(&[], |facts| facts.sets.clear()), "dispatched 1 times and reached the supply 0 times"),
         (said(&[], |facts| facts.sets.push((6, 707))), "set to 707 hundredths"),
         (said(&[], |facts| facts.output_on = true), "output is on"),
+        (said(&[], |facts| facts.watched = Some(vec![end(), end()])), "a watcher heard of 2 ends"),
+        (said(&[], |facts| facts.watched = Some(Vec::new())), "a watcher heard of 0 ends"),
         (said(&[], |facts| facts.accepted.push("pause")), "pause was accepted 1 times and is 0 times in the record"),
         (said(&[], |facts| facts.reported.push("line 0".to_owned())), "was reported, and [] is in the record"),
         (said(&[], |facts| facts.devices[0]["held_by"] = json!("r")), "afterwards a device is"),
