@@ -35,6 +35,8 @@ const RESULTS_FILE_MAX: u64 = 16 * 1024 * 1024;
 const WAITING_MAX: usize = 256;
 /// At an orderly stop of the agent a program gets this at most between SIGTERM and SIGKILL.
 const STOP_GRACE: Duration = Duration::from_millis(400);
+/// How often is looked whether what a program started has ended, too, within the grace.
+const OTHERS_EVERY: Duration = Duration::from_millis(20);
 /// After SIGKILL, when the kernel holds a process.
 const GIVE_UP: Duration = Duration::from_secs(3);
 /// After the program ended: for what is left in its pipes, when something that was not found holds them open.
@@ -98,8 +100,9 @@ impl Attempt {
         };
         match outcome {
             Ok(outcome) => {
-                if let Err(error) = work.remove() {
-                    tracing::warn!(attempt = %self.attempt, %error, "a step's directory could not be removed");
+                // A tree of many files takes its time.
+                if let Err(problem) = elsewhere(move || work.remove().map_err(|error| error.to_string())).await {
+                    tracing::warn!(attempt = %self.attempt, "a step's directory could not be removed: {problem}");
                 }
                 outcome
             }
@@ -170,6 +173,8 @@ impl Attempt {
         let mut ending: Option<Ending> = None;
         let mut kill_at: Option<Instant> = None;
         let mut killed = false;
+        // The program itself ended when it was asked to; what it started may still be at it.
+        let mut others_end: Option<Instant> = None;
         let (mut output, mut errors) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
         let (mut output_open, mut errors_open) = (true, true);
         let mut tick = tokio::time::interval(PROGRESS_EVERY);
@@ -183,7 +188,8 @@ impl Attempt {
                 let resume = telling.narrator.wait_until().filter(|_| paused).map(Instant::from_std);
                 tokio::select! {
                     biased;
-                    () = Process::ended(watched, group) => return Ok(ending),
+                    () = Process::ended(watched, group), if others_end.is_none() => Wants::Ended,
+                    () = at(others_end) => Wants::Ended,
                     () = stopped(&mut self.stop), if ending.is_none() => {
                         Wants::End(self.stop.borrow().clone().map_or(Ending::Stopped(Stop::AgentStops), Ending::Stopped))
                     }
@@ -216,6 +222,16 @@ impl Attempt {
                     kill_at = Some(now + grace);
                     ending = Some(why);
                 }
+                Wants::Ended if ending.is_none() || killed => return Ok(ending),
+                Wants::Ended => {
+                    let group = process.group();
+                    let others = elsewhere(move || Ok(leftover::is_any_left(group))).await;
+                    if others != Ok(true) {
+                        return Ok(ending);
+                    }
+                    others_end = Some(Instant::now() + OTHERS_EVERY);
+                }
+                Wants::Kill if others_end.is_some() => return Ok(ending),
                 Wants::Kill if killed => {
                     let message = format!("program {} could not be ended: the kernel holds it", self.program.name);
                     tracing::error!(attempt = %self.attempt, "{message}");
@@ -422,6 +438,7 @@ impl Attempt {
 }
 
 enum Wants {
+    Ended,
     End(Ending),
     Kill,
     Sent(Option<Written>),
@@ -508,11 +525,11 @@ async fn send(events: &Events, part: &mut Option<Written>, body: Option<&EventBo
     }
 }
 
-/// Work with large files, which other devices do not wait for.
+/// Work with large files and many of them, which other devices do not wait for.
 async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(format!("reading it failed: {error}")),
+        Err(error) => Err(format!("it was given up: {error}")),
     }
 }
 

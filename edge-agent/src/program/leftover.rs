@@ -40,6 +40,11 @@ pub(crate) fn kill(attempt: AttemptId, group: Option<Pid>) -> Vec<String> {
     killed.into_iter().map(|(_, name)| name).collect()
 }
 
+/// Whether any member of a group still runs. Asked before its leader is waited for, like `kill`.
+pub(crate) fn is_any_left(group: Pid) -> bool {
+    processes().any(|(_, about)| about.is_alive && about.group == group)
+}
+
 /// After a start: what an agent that was killed left running. Its directories say of which attempts.
 pub(crate) fn clear(spool: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(work::all(spool)) {
@@ -56,21 +61,27 @@ pub(crate) fn clear(spool: &Path) -> io::Result<Vec<String>> {
         if !killed.is_empty() {
             told.push(format!("{} of attempt {attempt}", killed.join(", ")));
         }
-        fs::remove_dir_all(&path)?;
+        // Looked at again at the next start. Files that nobody can remove are no reason not to drive instruments.
+        if let Err(error) = work::remove(&path) {
+            tracing::warn!("a step's directory {} could not be removed: {error}", path.display());
+        }
     }
     Ok(told)
 }
 
 fn members(mark: &[u8], group: Option<Pid>) -> Vec<(Pid, String)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| {
-            let number: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let pid = Pid::from_raw(number)?;
-            let about = About::read(pid)?;
-            (about.is_alive && (group == Some(about.group) || carries(pid, mark))).then_some((pid, about.name))
-        })
+    processes()
+        .filter(|(pid, about)| about.is_alive && (group == Some(about.group) || carries(*pid, mark)))
+        .map(|(pid, about)| (pid, about.name))
         .collect()
+}
+
+fn processes() -> impl Iterator<Item = (Pid, About)> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let number: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let pid = Pid::from_raw(number)?;
+        Some((pid, About::read(pid)?))
+    })
 }
 
 /// Looks again behind a descriptor that stands for this process alone, so that a number that was given anew is spared.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use rigwire_shared::ids::AttemptId;
@@ -44,7 +44,7 @@ impl Work {
     }
 
     pub(crate) fn remove(self) -> io::Result<()> {
-        fs::remove_dir_all(&self.record)
+        remove(&self.record)
     }
 
     /// Reads a regular file that lies in the directory, whatever links the program has made.
@@ -76,6 +76,34 @@ impl Work {
         }
         Ok(bytes)
     }
+}
+
+/// Removes a directory of an attempt with all that is in it. Blocks: for large trees not for the runtime.
+pub(crate) fn remove(record: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(record) {
+        // Not as root: whom modes do not stop they would not help, and what runs as somebody else may put a link there.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root() => {
+            open_up(record)?;
+            fs::remove_dir_all(record)
+        }
+        removed => removed,
+    }
+}
+
+/// Directories that a program has closed to their owner can be emptied again. Links are not followed.
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    let mut closed = vec![directory.to_path_buf()];
+    while let Some(directory) = closed.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700))?;
+                closed.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A media type by the name of a file, for those that are usual here.

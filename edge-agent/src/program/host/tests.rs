@@ -289,6 +289,22 @@ async fn a_program_may_end_well_when_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn what_a_program_started_has_the_grace_too_although_the_program_itself_ended_at_once() {
+    let child = "trap 'sleep 0.3; echo saved; exit' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut script = shell("parent", &format!("({child}) & wait"));
+    script.grace = WITHIN;
+    let mut bench = Bench::start(vec![script]);
+    let attempt = bench.begin("parent", Vec::new(), WITHIN).await;
+    bench.until_logged("ready").await;
+    let asked = Instant::now();
+    bench.cancel(attempt).await;
+    assert_eq!(bench.end(attempt).await, StepOutcome::Cancelled { safe: None });
+    assert!(asked.elapsed() < WITHIN / 2, "the grace is not waited out: {:?}", asked.elapsed());
+    assert!(bench.logs().any(|log| log.message == "saved"), "{:#?}", bench.told);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_program_leaves_running_ends_with_it() {
     let script = "sleep 100 & echo child $!; exit 0";
     let mut bench = Bench::start(vec![shell("parent", script)]);
@@ -523,6 +539,19 @@ async fn a_task_that_is_dropped_leaves_no_program_and_a_start_finds_what_a_kille
     assert!(!is_running(&pid));
     assert_eq!(bench.directories(), 0);
     assert_eq!(leftover::clear(bench.spool.path()).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn directories_that_may_not_be_written_are_removed_and_what_cannot_be_keeps_no_agent_from_starting() {
+    // As Go's module cache leaves them.
+    let mut bench = Bench::start(vec![shell("modules", "mkdir -p a/b && echo x > a/b/c && chmod 500 a/b a")]);
+    outputs(bench.perform("modules", Vec::new()).await);
+    assert_eq!(bench.directories(), 0);
+    // Nothing that an attempt makes, and nothing that can be removed like one.
+    let odd = work::all(bench.spool.path()).join(Uuid::nil().to_string());
+    std::fs::write(&odd, "").unwrap();
+    assert_eq!(leftover::clear(bench.spool.path()).unwrap(), Vec::<String>::new());
+    bench.stop().await;
 }
 
 #[tokio::test]
