@@ -31,6 +31,8 @@ pub struct Settings {
     pub broker: Choice,
     /// Stop beginning rounds after so long.
     pub within: Option<Duration>,
+    /// Write the whole story of a round that passed, too, when it took longer.
+    pub slow: Option<Duration>,
     /// Where the whole story of a round that failed is written.
     pub stories: PathBuf,
 }
@@ -71,9 +73,19 @@ pub fn run(settings: &Settings) -> Result<Summary> {
             Err(error) => (Facts::default(), vec![format!("{error:#}")]),
         };
         summary.note(&facts);
+        let took = started.elapsed();
+        let path = settings.stories.join(format!("soak-{}-{number}.txt", settings.seed));
+        let write = || {
+            let text = whole_story(settings.seed, &round, &wrong, &story, &facts, &at);
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        };
         if wrong.is_empty() {
             summary.passed += 1;
-            println!("ok      {round} ({} ms)", started.elapsed().as_millis());
+            println!("ok      {round} ({} ms)", took.as_millis());
+            if settings.slow.is_some_and(|slow| took > slow) {
+                write()?;
+                println!("        the whole story: {}", path.display());
+            }
             bench = Some(at);
         } else {
             summary.failed.push(number);
@@ -81,9 +93,7 @@ pub fn run(settings: &Settings) -> Result<Summary> {
             for wrong in &wrong {
                 println!("        {}", wrong.chars().take(1500).collect::<String>());
             }
-            let path = settings.stories.join(format!("soak-{}-{number}.txt", settings.seed));
-            let text = whole_story(settings.seed, &round, &wrong, &story, &facts, &at);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            write()?;
             println!("        the whole story: {}", path.display());
             println!("        again: hil-tests/soak --seed {} --only {number}", settings.seed);
             // The next round begins with a bench that nothing is wrong with.

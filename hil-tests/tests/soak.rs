@@ -16,6 +16,7 @@ fn twenty_rounds_of_runs_and_mishaps_keep_every_promise() -> Result<()> {
         only: None,
         broker: Choice::Mosquitto,
         within: Some(Duration::from_secs(60)),
+        slow: None,
         stories: std::env::temp_dir(),
     };
     let summary = soak::run(&settings)?;

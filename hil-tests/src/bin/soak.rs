@@ -1,13 +1,13 @@
 //! `soak`: rounds of runs and mishaps by hand. Exit status 1: some round failed, and where its story is was said.
 
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use rigwire_hil_tests::rig::Choice;
 use rigwire_hil_tests::soak::{self, Settings};
 
-const USAGE: &str = "usage: hil-tests/soak [--rounds 200] [--seed N] [--only ROUND] [--embedded]";
+const USAGE: &str = "usage: hil-tests/soak [--rounds 200] [--seed N] [--only ROUND] [--embedded] [--slow SECONDS]";
 
 fn main() -> ExitCode {
     match settings(std::env::args().skip(1)).and_then(|settings| soak_and_tell(&settings)) {
@@ -28,6 +28,7 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Settings> {
         only: None,
         broker: Choice::Mosquitto,
         within: None,
+        slow: None,
         stories: std::env::temp_dir(),
     };
     while let Some(argument) = arguments.next() {
@@ -42,6 +43,7 @@ fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Settings> {
         match argument.as_str() {
             "--rounds" => settings.rounds = number()?,
             "--seed" => settings.seed = number()?,
+            "--slow" => settings.slow = Some(Duration::from_secs(number()?)),
             "--only" => settings.only = Some(number()?),
             other => bail!("there is no option {other}\n{USAGE}"),
         }
