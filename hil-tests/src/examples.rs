@@ -102,7 +102,7 @@ impl Block {
         let text = &self.text;
         let has = |part: &str| text.lines().any(|line| line.starts_with(part));
         Ok(match self.language.as_str() {
-            "toml" if has("[[steps]]") || has("[[tests]]") => Example::Procedure(text.clone()),
+            "toml" if ["[[steps]]", "[[tests]]", "[strategy]"].into_iter().any(has) => Example::Procedure(text.clone()),
             "toml" if has("[[instrument]]") || has("[[program]]") => Example::AgentConfiguration(text.clone()),
             "toml" => bail!("neither a procedure nor an agent's configuration"),
             "json" if text.lines().all(|line| line.starts_with("{\"rigwire\"")) => Example::Reports(text.clone()),

@@ -113,7 +113,8 @@ impl Bench {
             let iterated =
                 of_type(&hub.run_events(&id).map_err(text)?, "iteration").iter().any(|one| one["error"].is_null());
             let waits = run["waiting"]["reason"].to_string().contains("generator");
-            if ended || iterated || waits { Ok(run) } else { Err(format!("it is {run}")) }
+            let asked = run["status"] == "running" && self.is_driven_from_outside(&id).map_err(text)?;
+            if ended || iterated || waits || asked { Ok(run) } else { Err(format!("it is {run}")) }
         })?;
         if run["status"] == "completed" {
             return Ok(());
@@ -161,7 +162,7 @@ impl Bench {
                 && let Some(id) = answer["id"].as_str()
             {
                 started = Some(id.to_owned());
-                if body["external"] != true {
+                if body["external"] != true && !self.is_driven_from_outside(id)? {
                     self.completes(id)?;
                 }
             }
@@ -197,6 +198,12 @@ impl Bench {
             }
         }
         if complaints == warnings { Ok(()) } else { bail!("{complaints} complaints: {events:#?}") }
+    }
+
+    /// A study that waits to be asked.
+    fn is_driven_from_outside(&self, id: &str) -> Result<bool> {
+        let (status, answer) = self.rig.hub.rest.get(&format!("/api/v1/runs/{id}/iterations"))?;
+        Ok(status == 200 && answer["driven_from_outside"] == true)
     }
 
     fn begin(&self, body: &Value) -> Result<String> {

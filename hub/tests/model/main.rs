@@ -10,6 +10,7 @@ mod campaigns;
 mod external;
 mod graphs;
 mod interplay;
+mod guide;
 mod leases;
 mod mishaps;
 mod partition;
