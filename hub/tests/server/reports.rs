@@ -1,5 +1,7 @@
 //! Reports by request: each format with its type and file name, and what is refused.
 
+use serde_json::json;
+
 use crate::support::{Hub, says, within};
 
 async fn ended(hub: &Hub, id: &str) {
@@ -66,6 +68,56 @@ async fn what_cannot_be_reported_is_refused_by_name() {
         let answer = hub.get(&format!("/api/v1/reports/{path}")).await;
         assert_eq!((answer.status, answer.body["code"].as_str()), (status, Some(code)), "{path}: {}", answer.body);
         assert!(answer.body["detail"].as_str().unwrap_or_default().contains(says), "{path}: {}", answer.body);
+    }
+    hub.server.stop().await;
+}
+
+/// Of runs that the hub itself carried out, at hand and, after a restart, as the record has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn sweeps_suites_and_studies_have_reports_of_their_own() {
+    let check = json!({"name": "check", "params": {"x": {"type": "float", "default": 1.0}},
+        "steps": [{"id": "check", "use": "assert", "with": {"that": "x < 3"}}]});
+    let mut hub = Hub::start().await;
+    let mut runs = Vec::new();
+    for (procedure, status, junit, html) in [
+        (
+            json!({"name": "steps", "sweep": {"of": "levels", "axes": [{"name": "x", "values": [1, 2]}]}, "steps": check["steps"]}),
+            "completed",
+            "<testcase name=\"point 2: x 2\"",
+            "2 of 2 levels",
+        ),
+        (
+            json!({"name": "levels", "kind": "suite", "tests": [
+                {"id": "a", "procedure": check}, {"id": "b", "procedure": check, "params": {"x": 5}, "runs": 2}]}),
+            "failed",
+            "<rerunFailure message=\"assertion x &lt; 3 does not hold\"",
+            "attempt 2: failed",
+        ),
+        (
+            json!({"name": "tune", "kind": "optimization", "procedure": check,
+                "variables": {"x": {"type": "float", "min": 5, "max": 6}},
+                "objectives": {"error": {"direction": "minimize"}}, "strategy": {"name": "random", "budget": 2}}),
+            "failed",
+            "<testcase name=\"iteration 2\"",
+            "assertion x &lt; 3 does not hold",
+        ),
+    ] {
+        let (id, _) = hub.run(&procedure).await;
+        hub.ended(&id).await;
+        assert_eq!(hub.get(&format!("/api/v1/runs/{id}")).await.body["status"], status);
+        runs.push((id, junit, html));
+    }
+    for restarted in [false, true] {
+        if restarted {
+            hub = hub.restart().await;
+        }
+        for (id, junit, html) in &runs {
+            for (format, expected) in [("junit", junit), ("html", html)] {
+                let answer = hub.get(&format!("/api/v1/reports/{id}?format={format}")).await;
+                let body = answer.body.as_str().unwrap_or_default();
+                assert!(body.contains(*expected), "restarted {restarted}: no {expected} in\n{body}");
+            }
+        }
     }
     hub.server.stop().await;
 }
