@@ -56,7 +56,7 @@ pub(super) fn reading(sweep: &Sweep, column: &(String, Unit)) -> Option<Plot> {
         .points
         .iter()
         .map(|point| {
-            let x = point.value(&axis.name)?.as_f64()?;
+            let x = point.value(&axis.name)?.as_f64().filter(|number| number.is_finite())?;
             let reading = point.reading(column).map(|reading| reading.number.filter(|number| number.is_finite()));
             Some((x, reading.flatten()))
         })

@@ -9,7 +9,7 @@ use crate::fixture::{header, metric, report_of, step, verdict};
 use crate::golden::{json, text};
 use crate::pdf::{assert_says, pdf};
 
-const SWEEP: &str = r#"
+pub(crate) const SWEEP: &str = r#"
 name = "response"
 [roles]
 psu = { class = "psu" }
@@ -119,7 +119,7 @@ fn sweep() -> Report {
     report_of(Some(SWEEP), header, &events)
 }
 
-const SUITE: &str = r#"
+pub(crate) const SUITE: &str = r#"
 name = "regression"
 kind = "suite"
 [[tests]]
@@ -202,7 +202,7 @@ fn suite() -> Report {
     report_of(Some(SUITE), header, &events)
 }
 
-const FRONT: &str = r#"
+pub(crate) const FRONT: &str = r#"
 name = "quiet-supply"
 kind = "optimization"
 [variables]

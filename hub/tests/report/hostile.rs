@@ -5,7 +5,8 @@ use rigwire::report::Format;
 use rigwire_shared::value::Value;
 use serde_json::json;
 
-use crate::fixture::{header, metric, report, step};
+use crate::campaigns::{FRONT, SUITE, SWEEP};
+use crate::fixture::{header, metric, report, report_of, step};
 
 fn words() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -119,4 +120,54 @@ fn check_csv(text: &str) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_sweep_suite_or_study_has_one(
+        texts in prop::collection::vec(words(), 4),
+        numbers in prop::collection::vec((number(), number()), 0..40),
+        good in any::<bool>(),
+    ) {
+        let mut sweep = vec![(0, json!({"type": "status", "status": "running", "step": null, "message": null}))];
+        let mut study = sweep.clone();
+        let mut suite = sweep.clone();
+        for (index, (one, other)) in (1..).zip(&numbers) {
+            let at = i64::from(index) * 100;
+            let text = &texts[usize::try_from(index).unwrap() % texts.len()];
+            let value = if index % 5 == 4 { json!(text) } else { json!(one) };
+            sweep.push((at, json!({"type": "point", "point": index, "total": 9, "values": {"frequency": if good { json!(one) } else { value }}})));
+            sweep.push((at, metric("voltage", &json!(other), "good", "read")));
+            sweep.push((at, step("read", 1, &json!({"status": "failed", "duration_s": one, "error_code": text, "error": text, "will_retry": good}))));
+            let run = format!("660e8400-e29b-41d4-a716-{index:012}");
+            let parameters = json!({"volts": one, texts[0].clone(): text});
+            study.push((at, json!({"type": "child", "run": run, "number": index, "purpose": {"iteration": {"iteration": index, "parameters": parameters}}})));
+            study.push((at, json!({"type": "iteration", "iteration": index, "run": run, "parameters": parameters,
+                "metrics": {"read.noise.mean": one, "power": other, "current": 1.0, texts[1].clone(): text},
+                "feasible": good, "pareto_updated": good, "error": if good { None } else { Some(text) }})));
+            suite.push((at, json!({"type": "test", "test": "link", "name": text, "number": 13, "status": "running", "percent": one,
+                "current_run": index, "total_runs": 3, "success": null, "score": other, "duration_s": one, "message": text,
+                "error": text, "flaky": good, "attempt": {"attempt": index, "run": run, "passed": index % 3 == 0, "score": other,
+                "duration_s": if one.is_finite() { *one } else { 0.0 }, "error": text}})));
+        }
+        for (procedure, kind, events) in [(SWEEP, "protocol", sweep), (FRONT, "optimization", study), (SUITE, "suite", suite)] {
+            let mut header = header(&[("read", "instrument.read", false)]);
+            header["kind"] = json!(kind);
+            if kind != "protocol" {
+                header["steps"] = json!([]);
+            }
+            if kind == "suite" {
+                header["tests"] = json!([{"id": "link", "name": texts[2], "number": 13, "runs": 3}]);
+            }
+            let report = report_of(Some(procedure), header, &events);
+            for format in [Format::Html, Format::Junit, Format::Csv] {
+                let text = String::from_utf8(report.render(format)).unwrap();
+                prop_assert!(!text.contains("<script") && !text.contains("NaN"), "{kind}");
+            }
+            serde_json::from_slice::<serde_json::Value>(&report.render(Format::Json)).unwrap();
+            prop_assert!(report.render(Format::Pdf).starts_with(b"%PDF"));
+        }
+    }
 }
