@@ -3,6 +3,9 @@
 /// Characters of a file's name.
 const NAME_MAX: usize = 200;
 
+/// Of them after the last dot, for what counts as an ending.
+const EXTENSION_MAX: usize = 20;
+
 /// Characters of a media type.
 const MEDIA_TYPE_MAX: usize = 100;
 
@@ -41,20 +44,29 @@ pub fn unique(name: &str, taken: impl Fn(&str) -> bool) -> String {
     if !taken(name) {
         return name.to_owned();
     }
-    let (stem, extension) = match name.rfind('.') {
-        Some(dot) if dot > 0 => name.split_at(dot),
+    let (stem, extension) = match name.rfind('.').map(|dot| name.split_at(dot)) {
+        Some((stem, extension)) if !stem.is_empty() && extension.chars().count() <= EXTENSION_MAX => (stem, extension),
         Some(_) | None => (name, ""),
     };
-    let mut number = 2_u64;
-    loop {
+    let candidate = |number: u64| -> String {
         let suffix = format!("-{number}{extension}");
         let room = NAME_MAX.saturating_sub(suffix.chars().count());
-        let candidate: String = stem.chars().take(room).chain(suffix.chars()).collect();
-        if !taken(&candidate) {
-            return candidate;
-        }
-        number += 1;
+        stem.chars().take(room).chain(suffix.chars()).collect()
+    };
+    // Numbers are given in order: a free one is found by doubling and the first by halving, for thousands are common.
+    let (mut used, mut free) = (1_u64, 2_u64);
+    while taken(&candidate(free)) {
+        (used, free) = (free, free.saturating_mul(2));
     }
+    while free - used > 1 {
+        let middle = used + (free - used) / 2;
+        if taken(&candidate(middle)) {
+            used = middle;
+        } else {
+            free = middle;
+        }
+    }
+    candidate(free)
 }
 
 /// Whether a text has the form of a media type: `type/subtype`, and parameters of printable characters.
@@ -133,6 +145,33 @@ mod tests {
         {
             assert_eq!(unique(name, |other| taken.contains(&other)), expected);
         }
+    }
+
+    #[test]
+    fn the_next_of_many_names_is_found_quickly() {
+        let asked = std::cell::Cell::new(0);
+        let next = |count: u32| {
+            let taken: std::collections::BTreeSet<String> = (1..=count)
+                .map(|number| if number == 1 { "x.csv".into() } else { format!("x-{number}.csv") })
+                .collect();
+            unique("x.csv", |name| {
+                asked.set(asked.get() + 1);
+                taken.contains(name)
+            })
+        };
+        for count in (0..70).chain([9_999]) {
+            asked.set(0);
+            let expected = if count == 0 { "x.csv".to_owned() } else { format!("x-{}.csv", count + 1) };
+            assert_eq!(next(count), expected);
+        }
+        assert!(asked.get() < 40, "{} names were looked up", asked.get());
+    }
+
+    #[test]
+    fn a_name_that_is_all_ending_is_not_longer_for_its_number() {
+        let name = format!("a.{}", "x".repeat(NAME_MAX - 2));
+        let another = unique(&name, |other| other == name);
+        assert!(check_name(&another).is_ok() && another.ends_with("x-2"), "{another}");
     }
 
     #[test]
