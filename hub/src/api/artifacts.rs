@@ -58,12 +58,15 @@ fn row(file: &ArtifactRow, ended: bool) -> serde_json::Value {
             fields.insert("url".to_owned(), url(&file.path).into());
         } else {
             fields.insert("received".to_owned(), file.received.into());
-            let cause =
-                file.cause.clone().or_else(|| ended.then(|| "the run ended before all of it arrived".to_owned()));
-            fields.insert("cause".to_owned(), cause.into());
+            fields.insert("cause".to_owned(), missing(file, ended).into());
         }
     }
     row
+}
+
+/// Why a file is not complete, once it is known. `ended`: its run has.
+pub(super) fn missing(file: &ArtifactRow, ended: bool) -> Option<String> {
+    file.cause.clone().or_else(|| ended.then(|| "the run ended before all of it arrived".to_owned()))
 }
 
 pub async fn get(

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::json;
 
+use super::artifacts::missing;
 use super::runs::snapshot;
 use crate::app::App;
 use crate::dialect::rfc3339;
@@ -21,7 +22,10 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
     let incomplete: Vec<serde_json::Value> = files
         .iter()
         .filter(|file| !file.is_complete())
-        .map(|file| json!({"name": file.name, "size": file.size, "received": file.received, "cause": file.cause}))
+        .map(|file| {
+            let cause = missing(file, run.status.is_final());
+            json!({"name": file.name, "size": file.size, "received": file.received, "cause": cause})
+        })
         .collect();
     let events = &accounts.events;
     let holes: Vec<serde_json::Value> = events.holes.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();

@@ -250,7 +250,6 @@ impl Model {
         known.epoch = known.epoch.max(started.epoch);
         known.version.clone_from(&started.version);
         known.host.clone_from(&started.host);
-        self.forget_artifacts(agent, now);
         let open = self.open_attempts(agent);
         for (attempt, run_id, index) in open {
             let Some(run) = self.runs.get(&run_id) else { continue };
@@ -270,6 +269,8 @@ impl Model {
             let events = run.step_event(index, change).map(RunEventBody::Step).into_iter().collect();
             self.emit_all(run_id, events, now, now);
         }
+        // After the runs that have just ended with it.
+        self.forget_artifacts(agent, now);
     }
 
     fn open_attempts(&self, agent: &AgentId) -> Vec<(AttemptId, RunId, usize)> {

@@ -4,11 +4,12 @@
 use rigwire::artifact::Limits;
 use rigwire::event::RunEventBody;
 use rigwire::external::StartExternal;
-use rigwire::model::Model;
+use rigwire::model::{Model, StartRun};
+use rigwire::procedure::Procedure;
 use rigwire::store::{self, ArtifactRow, Store};
-use rigwire_shared::agent::AgentState;
+use rigwire_shared::agent::{AgentState, DeviceCard, DeviceKind, DeviceState, Inventory};
 use rigwire_shared::event::{AgentEvent, Artifact, EventBody, Started};
-use rigwire_shared::ids::{AgentId, Epoch, Position, RunId};
+use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position, RunId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::wire::Batch;
 use serde_json::json;
@@ -266,4 +267,38 @@ async fn what_never_came_whole_is_listed_as_such() {
     rig.send(vec![chunk(&bytes, 0, 10)]).await;
     assert_eq!((rig.told(run).await, rig.content(ended, "late").await), (vec!["a: 10".to_owned()], bytes));
     assert_eq!(rig.model.run(rigwire::dialect::RunReference::Id(ended)).unwrap().last_event, last);
+}
+
+#[tokio::test]
+async fn a_file_whose_run_fails_because_its_agent_started_anew_is_given_up_with_it() {
+    let mut rig = Rig::new();
+    let host = DeviceCard {
+        device: DeviceId::new("host-bench").unwrap(),
+        kind: DeviceKind::Host,
+        class: "host".to_owned(),
+        profile: "host".to_owned(),
+        tags: vec!["solver".to_owned()],
+        state: DeviceState::Online,
+        cause: "no program runs".to_owned(),
+        identity: None,
+        readings: Vec::new(),
+        actions: Vec::new(),
+        sdk: None,
+    };
+    rig.model.inventory(&agent(), &Inventory { epoch: Epoch(1), devices: vec![host] }, Timestamp::now());
+    let step = json!({"id": "solve", "use": "process.run", "with": {"program": "solver"}});
+    let procedure = Procedure::from_json(&json!({"name": "beam", "steps": [step]}), "beam").unwrap();
+    let run = rig.model.start_run(StartRun::new(procedure.into(), Vec::new()), Timestamp::now());
+    rig.settle().await;
+    let events = rig.store.run_event_bodies(run, 0, 1000).await.unwrap();
+    let attempt = events.into_iter().find_map(|(_, _, body)| match body {
+        RunEventBody::Step(step) => step.attempt_id,
+        _ => None,
+    });
+    let bytes = content(20);
+    let started = EventBody::StepStarted { attempt: attempt.unwrap(), run, device: None };
+    rig.send(vec![started, announce(run, "a", &bytes), chunk(&bytes, 0, 7)]).await;
+    assert_eq!((rig.states(run).await, rig.parts()), (vec![("a".to_owned(), "arriving".to_owned())], 1));
+    rig.restart_of_agent().await;
+    assert_eq!((rig.states(run).await, rig.parts()), (vec![("a".to_owned(), "refused".to_owned())], 0));
 }
