@@ -95,6 +95,36 @@ fn text(app: App, run: RunId, after: u64, levels: Vec<&'static str>, limit: Opti
 /// One line of text, whatever a program wrote: lines of its own are indented.
 fn line(at: Timestamp, log: &RunLog) -> String {
     let device = log.device.as_ref().map(|device| format!(" [{device}]")).unwrap_or_default();
-    let message = log.message.trim_end().replace('\n', "\n    ");
-    format!("{} {:<7} {}{device}: {message}\n", rfc3339(at), log.level.as_str().to_uppercase(), log.source)
+    let message = log.message.trim_end().lines().map(shown).collect::<Vec<_>>().join("\n    ");
+    let source = shown(&log.source);
+    format!("{} {:<7} {source}{device}: {message}\n", rfc3339(at), log.level.as_str().to_uppercase())
+}
+
+/// Without what would move a terminal's cursor, colour it, or turn the direction of a text.
+fn shown(text: &str) -> String {
+    let moves = |c: char| c.is_control() && c != '\t';
+    let turns = |c: char| matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if moves(c) || turns(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_message_holds_it_is_one_entry() {
+        let shown = |message: &str, source: &str| {
+            let (message, source) = (message.to_owned(), source.to_owned());
+            line(Timestamp(0), &RunLog { level: Level::Info, message, device: None, module: None, step: None, source })
+        };
+        for (message, expected) in [
+            ("two\nlines\r\nor three\n", "two\n    lines\n    or three"),
+            ("a\tb", "a\tb"),
+            ("good\rbad", "good\u{fffd}bad"),
+            ("\u{1b}[31mred\u{202e}", "\u{fffd}[31mred\u{fffd}"),
+        ] {
+            let expected = format!("1970-01-01T00:00:00.000Z INFO    a\u{fffd}b: {expected}\n");
+            assert_eq!(shown(message, "a\nb"), expected, "{message:?}");
+        }
+    }
 }
