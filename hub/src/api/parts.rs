@@ -118,8 +118,10 @@ fn has_no(run: &RunSnapshot, code: &'static str, what: &str) -> ApiError {
 
 /// The next trial: 200 with it, 202 when others must be told first, 410 when there is none left.
 pub async fn ask(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let id = snapshot(&app, &id).await?.header.id;
-    let asked = app.hub.ask(move |core, now| core.model.ask_study(id, now)).await?.map_err(refused)?;
+    let run = snapshot(&app, &id).await?;
+    let id = run.header.id;
+    let asked = app.hub.ask(move |core, now| core.model.ask_study(id, now)).await?;
+    let asked = asked.map_err(|error| refused(error, &run))?;
     // Answered once it is in the record: a question that was answered is never asked again.
     app.hub.store().barrier().await?;
     Ok(match asked {
@@ -157,10 +159,10 @@ pub async fn tell(State(app): State<App>, Path(id): Path<String>, body: Bytes) -
             return Err(ApiError::unprocessable("INVALID_REQUEST", "expected either metrics or failed"));
         }
     };
-    let id = snapshot(&app, &id).await?.header.id;
-    let iteration = body.iteration;
-    let news =
-        app.hub.ask(move |core, now| core.model.tell_study(id, iteration, &told, now)).await?.map_err(refused)?;
+    let run = snapshot(&app, &id).await?;
+    let (id, iteration) = (run.header.id, body.iteration);
+    let news = app.hub.ask(move |core, now| core.model.tell_study(id, iteration, &told, now)).await?;
+    let news = news.map_err(|error| refused(error, &run))?;
     app.hub.store().barrier().await?;
     let body = match news {
         Some(news) => json!({
@@ -172,9 +174,15 @@ pub async fn tell(State(app): State<App>, Path(id): Path<String>, body: Bytes) -
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }
 
-fn refused(error: StudyError) -> ApiError {
+fn refused(error: StudyError, run: &RunSnapshot) -> ApiError {
     let code = match &error {
-        StudyError::Unknown => return ApiError::not_found("UNKNOWN_RUN", error.to_string()),
+        // It is in the record: it ended so long ago that it is nowhere else.
+        StudyError::Unknown => {
+            return match study(run) {
+                Ok(_) => refused(StudyError::Ended(run.status), run),
+                Err(error) => error,
+            };
+        }
         StudyError::NotAsked { .. } => return ApiError::unprocessable("UNKNOWN_ITERATION", error.to_string()),
         StudyError::NotOutside(_) => "NOT_DRIVEN_FROM_OUTSIDE",
         StudyError::Ended(_) => "RUN_ENDED",

@@ -160,5 +160,12 @@ async fn a_study_is_asked_and_told_by_rest() {
         let answer = hub.request("POST", path, body).await;
         assert_eq!((answer.status, answer.body["code"].as_str()), (status, Some(code)), "{body}: {}", answer.body);
     }
+    // Long ended, and of another kind.
+    let delay = json!({"name": "short", "steps": [{"id": "a", "use": "delay", "with": {"duration": "1ms"}}]});
+    let short = start(&hub, &json!({"procedure": delay})).await;
+    hub.ended(&short).await;
+    let answer = hub.request("POST", &format!("/api/v1/runs/{short}/ask"), "").await;
+    assert!(answer.status == 409 && answer.body["code"] != "RUN_ENDED", "{}", answer.body);
+    assert!(!answer.body["detail"].as_str().unwrap().contains("at hand"), "{}", answer.body);
     hub.server.stop().await;
 }
