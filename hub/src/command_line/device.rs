@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rigwire_shared::agent::{ActionCard, DeviceCard, ParameterCard};
+use rigwire_shared::agent::{ActionCard, DeviceCard, DeviceKind, ParameterCard};
 use serde_json::{Map, Value, json};
 
 use super::compile::{duration_text, parsed};
@@ -14,12 +14,17 @@ use crate::procedure::DEFAULT_TIMEOUT;
 const SAMPLES_MAX: u64 = 1_000_000;
 
 pub(super) fn card<'a>(device: &Word, known: &'a Known) -> Result<&'a DeviceCard, Trouble> {
-    known.devices.iter().find(|card| card.device.as_str() == device.text).ok_or_else(|| {
+    let card = known.devices.iter().find(|card| card.device.as_str() == device.text).ok_or_else(|| {
         let ids = known.devices.iter().map(|card| card.device.as_str());
         let suggestion = nearest(&device.text, ids);
         let none = if known.devices.is_empty() { ": no agent has announced any" } else { "" };
         Trouble::new(device.at, format!("there is no device {}{none}", device.text)).suggest(suggestion)
-    })
+    })?;
+    if card.kind == DeviceKind::Host {
+        let message = "is a computer: its programs are started by steps with process.run, as in run PROCEDURE";
+        return Err(Trouble::new(device.at, format!("{} {message}", card.device)));
+    }
+    Ok(card)
 }
 
 type Reading = (Map<String, Value>, Option<Duration>, String);

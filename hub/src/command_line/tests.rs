@@ -21,7 +21,7 @@ fn known() -> Known {
     });
     let single = Procedure::from_json(&single, "psu-ramp").unwrap();
     Known {
-        devices: vec![supply(), meter(), phone()],
+        devices: vec![supply(), meter(), phone(), device("host-1", "host", DeviceKind::Host)],
         names: vec!["demo-ramp".to_owned(), "psu-ramp".to_owned(), "broken".to_owned()],
         procedures: BTreeMap::from([
             ("demo-ramp".to_owned(), Ok(ramp)),
@@ -167,6 +167,8 @@ fn what_is_wrong_is_said_with_its_place_and_what_is_near() {
         (" ; ;", "column 1: nothing was typed; help says what can be"),
         ("raed dmm-1", "column 1: \"raed\" is not a verb; did you mean read?"),
         ("read dmm1", "column 6: there is no device dmm1; did you mean dmm-1?"),
+        ("do host-1 solver", "column 4: host-1 is a computer: its programs are started by steps with process.run"),
+        ("log x; safe host-1", "column 13: host-1 is a computer"),
         ("read dmm-1 valeu", "column 12: dmm-1 has no reading valeu; its readings: value; did you mean value?"),
         ("read", "column 5: expected a device, as in read dmm-1 value"),
         ("wait 2s; read ", "column 14: expected a device, as in read dmm-1 value"),
