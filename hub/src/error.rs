@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::hub::Stopping;
+use crate::router::BODY_MAX;
 
 /// Longest text of the framework's own that is passed on.
 const DETAIL_MAX: usize = 16 * 1024;
@@ -77,7 +78,13 @@ pub async fn in_json(response: Response) -> Response {
     let text = axum::body::to_bytes(body, DETAIL_MAX).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let reason = status.canonical_reason().unwrap_or("request refused");
-    let detail = if text.trim().is_empty() { reason.to_lowercase() } else { text.trim().to_owned() };
+    let detail = if status == StatusCode::PAYLOAD_TOO_LARGE {
+        format!("the body is too long, expected at most {BODY_MAX} bytes")
+    } else if text.trim().is_empty() {
+        reason.to_lowercase()
+    } else {
+        text.trim().to_owned()
+    };
     let code = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "BODY_TOO_LARGE",
         StatusCode::UPGRADE_REQUIRED => "UPGRADE_REQUIRED",

@@ -20,7 +20,7 @@ use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_r
 use crate::error::{ApiError, in_json};
 use crate::websocket::{upgrade, upgrade_then};
 
-const BODY_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_MAX: usize = 1024 * 1024;
 
 pub fn router(app: App) -> Router {
     Router::new()

@@ -75,7 +75,7 @@ async fn a_refusal_says_why_and_takes_nothing() {
         (path.as_str(), "{", 400, "INVALID_JSON", "the batch is not JSON"),
         (&path, "{}", 422, "INVALID_EVENT", "not an array"),
         (&path, many.as_str(), 422, "TOO_MANY_EVENTS", "1001 events"),
-        (&path, &long, 413, "BODY_TOO_LARGE", "length limit"),
+        (&path, &long, 413, "BODY_TOO_LARGE", "expected at most 1048576 bytes"),
         (
             &path,
             "[{\"type\": \"progress\", \"percent\": 140}]",

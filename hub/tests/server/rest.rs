@@ -33,7 +33,7 @@ async fn every_refusal_is_json_and_says_why() {
         ("POST", "/api/v1/runs", "{\"procedure\": \"none\"}", 404, "UNKNOWN_PROCEDURE", "there is no procedure none"),
         ("POST", "/api/v1/runs", &deep, 400, "INVALID_JSON", "recursion limit"),
         ("POST", "/api/v1/runs", &long_name, 422, "INVALID_REQUEST", "name has 201 characters"),
-        ("POST", "/api/v1/runs", &too_long, 413, "BODY_TOO_LARGE", "length limit"),
+        ("POST", "/api/v1/runs", &too_long, 413, "BODY_TOO_LARGE", "expected at most 1048576 bytes"),
         ("POST", &format!("{ABSENT}/cancel"), "", 404, "UNKNOWN_RUN", "there is no run"),
         ("GET", "/api/v1/devices/a%2Fb", "", 400, "INVALID_DEVICE_ID", "is not a device id"),
         ("GET", "/api/v1/devices/none", "", 404, "UNKNOWN_DEVICE", "no agent has a device none"),
