@@ -276,6 +276,9 @@ pub struct PointEvent {
     /// From 1.
     pub point: u32,
     pub total: u32,
+    /// Integer id of the first step's execution at this point; the others follow. 0 where the steps' own are meant.
+    #[serde(default)]
+    pub numbers_from: u64,
     /// Value of each axis.
     #[serde(with = "rigwire_shared::value::fields")]
     pub values: Fields,
@@ -363,6 +366,9 @@ pub struct StepEvent {
     pub attempt_id: Option<AttemptId>,
     /// Counts from 1.
     pub attempt: u32,
+    /// Integer id of this execution of the step, where a sweep repeats it: each point has its own. Elsewhere the card's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     pub change: StepChange,
 }
 

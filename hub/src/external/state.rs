@@ -223,6 +223,7 @@ impl State {
             device: report.device.clone(),
             attempt_id: None,
             attempt,
+            number: None,
             change,
         };
         Ok(changes.into_iter().map(event).collect())
@@ -310,6 +311,7 @@ impl State {
                 device: None,
                 attempt_id: None,
                 attempt: step.attempt.max(1),
+                number: None,
                 change: if step.state == StepState::Running {
                     StepChange::Cancelled { duration_s, safe: None }
                 } else {

@@ -8,7 +8,8 @@ use rigwire_shared::time::Timestamp;
 
 use super::{Effect, FINISHED_KEPT, Model, Record, StartRun};
 use crate::event::{
-    EventKind, Hold, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent, TestCard,
+    EventKind, Hold, PointEvent, RunEvent, RunEventBody, RunHeader, RunStatus, StepCard, StepChange, StepEvent,
+    TestCard,
 };
 use crate::run::{Action, GRACE, Next, Run};
 
@@ -244,8 +245,13 @@ impl Model {
 
     fn carry_out(&mut self, id: RunId, action: Action, now: Timestamp) {
         match action {
+            Action::Emit(RunEventBody::Point(point)) => {
+                let point = PointEvent { numbers_from: self.numbers_of_point(id, &point), ..point };
+                self.emit(id, RunEventBody::Point(point), now);
+                self.tell_progress(id, now);
+            }
             Action::Emit(body) => {
-                let moves_on = matches!(body, RunEventBody::Step(_) | RunEventBody::Point(_) | RunEventBody::Test(_));
+                let moves_on = matches!(body, RunEventBody::Step(_) | RunEventBody::Test(_));
                 self.emit(id, body, now);
                 if moves_on {
                     self.tell_progress(id, now);
@@ -284,6 +290,17 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// Each execution of a step has an integer of its own: at the first point the step's.
+    fn numbers_of_point(&mut self, id: RunId, point: &PointEvent) -> u64 {
+        if point.point <= 1 {
+            return 0;
+        }
+        let from = self.next_number;
+        self.next_number += self.runs.get(&id).map_or(0, Run::steps_of_point);
+        self.record(Record::NextNumber(self.next_number));
+        from
     }
 
     /// Sends an attempt, for the first time or again: the agent performs it once.

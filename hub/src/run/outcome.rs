@@ -42,6 +42,7 @@ impl Run {
             device: self.device_of(index).map(|bound| bound.device.clone()),
             attempt_id: step.attempt_id,
             attempt: step.attempt.max(1),
+            number: self.number_at_point(index),
             change,
         })
     }

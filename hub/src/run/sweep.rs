@@ -18,6 +18,7 @@ pub(super) struct SweepRun {
     point: u32,
     total: u32,
     values: Fields,
+    numbers_from: u64,
     /// Steps of the points before this one.
     before: StepCounts,
     rows: Vec<Row>,
@@ -43,7 +44,14 @@ pub struct AxisView {
 impl SweepRun {
     pub(super) fn new(sweep: &Sweep) -> Self {
         let total = u32::try_from(sweep.len().min(POINTS_MAX)).unwrap_or(u32::MAX);
-        Self { point: 0, total, values: Fields::new(), before: StepCounts::default(), rows: Vec::new() }
+        Self {
+            point: 0,
+            total,
+            values: Fields::new(),
+            numbers_from: 0,
+            before: StepCounts::default(),
+            rows: Vec::new(),
+        }
     }
 
     pub(super) fn take(&mut self, metric: &Metric) {
@@ -83,12 +91,25 @@ impl Run {
         }
         sweep.point = event.point;
         sweep.values.clone_from(&event.values);
+        sweep.numbers_from = event.numbers_from;
         sweep.rows.push(Row::new(event.values.clone()));
         for (step, card) in self.steps.iter_mut().zip(&self.header.steps) {
             if !card.finally {
                 *step = super::StepRun::new();
             }
         }
+    }
+
+    /// The integer of a step's execution at this point, where that is not the step's own.
+    pub(super) fn number_at_point(&self, index: usize) -> Option<u64> {
+        let sweep = self.sweep.as_ref().filter(|sweep| sweep.numbers_from > 0)?;
+        let card = self.header.steps.get(index).filter(|card| !card.finally);
+        card.and_then(|_| sweep.numbers_from.checked_add(u64::try_from(index).ok()?))
+    }
+
+    /// Steps that each point has.
+    pub fn steps_of_point(&self) -> u64 {
+        u64::try_from(self.header.steps.iter().filter(|card| !card.finally).count()).unwrap_or_default()
     }
 
     /// The next point, when the one before has ended well.
@@ -100,7 +121,8 @@ impl Run {
             return None;
         }
         let index = usize::try_from(sweep.point).ok()?;
-        let event = PointEvent { point: sweep.point + 1, total: sweep.total, values: plan.point(index)? };
+        let event =
+            PointEvent { point: sweep.point + 1, total: sweep.total, numbers_from: 0, values: plan.point(index)? };
         Some(Next::Do(vec![Action::Emit(RunEventBody::Point(event))]))
     }
 

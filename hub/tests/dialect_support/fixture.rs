@@ -313,6 +313,7 @@ fn step(run: &RunHeader, id: &str, change: &[&str]) -> Option<RunEventBody> {
         device: Some(device),
         attempt_id: None,
         attempt,
+        number: None,
         change,
     }))
 }

@@ -1,9 +1,13 @@
 //! Parts of the engine that meet: shared devices with whole ones, reservations with `finally`, pauses with limits, parents with
 //! their children, and long runs with everybody else.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::support::World;
-use rigwire::dialect::RunReference;
-use rigwire::event::{RunEventBody, RunStatus, TestEvent};
+use rigwire::dialect::{Dialect, RunReference};
+use rigwire::event::{Event, EventKind, RunEvent, RunEventBody, RunStatus, TestEvent};
+use rigwire::fanout::Published;
 use rigwire::lease::Claim;
 use rigwire::procedure::Procedure;
 use rigwire_shared::ids::RunId;
@@ -267,6 +271,82 @@ with = { that = "params.volts == volts and volts > 1.5" }
     );
     let end = world.run(run).finished.unwrap();
     assert_eq!(end.status, RunStatus::Completed, "{}", end.message);
+}
+
+/// What a client of the test-dashboard dialect is sent of a run, as (type, payload).
+fn dashboard(world: &World, run: RunId) -> Vec<(String, Value)> {
+    let header = world.run(run).header;
+    let events = world.heard.iter().filter(|(id, _, _)| *id == run).enumerate();
+    let published = events.map(|(number, (_, body, at))| {
+        let event = RunEvent { run: Arc::clone(&header), number: number as u64 + 1, body: body.clone() };
+        Published::new(Event { sequence: 1, at: *at, kind: EventKind::Run(event) })
+    });
+    let texts = published.flat_map(|event| {
+        let messages = event.rendered(Dialect::TestDashboard).iter();
+        messages.map(|message| message.text.as_str().replace('\0', "1")).collect::<Vec<_>>()
+    });
+    let read = texts.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    read.map(|message| (message["type"].as_str().unwrap().to_owned(), message["payload"].clone())).collect()
+}
+
+#[test]
+fn each_point_of_a_sweep_counts_as_tests_of_its_own_with_lasting_numbers() {
+    let mut world = World::new();
+    let run = world.start(
+        r#"
+name = "three"
+[sweep]
+[[sweep.axes]]
+name = "x"
+values = [1, 2, 3]
+[[steps]]
+id = "say"
+use = "log"
+with = { message = "{{ x }}" }
+[[steps]]
+id = "check"
+use = "assert"
+with = { that = "x > 0" }
+[[finally]]
+id = "end"
+use = "log"
+with = { message = "end" }
+"#,
+    );
+    let told = dashboard(&world, run);
+    let ended: Vec<u64> = told
+        .iter()
+        .filter(|(kind, _)| kind == "test_completed")
+        .map(|(_, payload)| payload["test_execution_id"].as_u64().unwrap())
+        .collect();
+    let different: BTreeSet<u64> = ended.iter().copied().collect();
+    assert_eq!(different.len(), ended.len(), "one end for each number: {ended:?}");
+    let (_, end) = told.iter().find(|(kind, _)| kind == "suite_completed").unwrap();
+    assert_eq!((end["total_tests"].as_u64(), ended.len()), (Some(7), 7), "{end}");
+    let next = world.start("name = \"next\"\nsteps = [{ id = \"s\", use = \"log\", with = { message = \"x\" } }]");
+    assert!(ended.iter().all(|number| *number < world.run(next).header.number), "no number is used twice");
+}
+
+#[test]
+fn a_suites_test_ends_once_for_a_dashboard_however_often_it_is_tried() {
+    let mut world = World::new();
+    let run = world.start(&suite("").replace("id = \"a\"", "id = \"a\"\nruns = 3\npasses = 2"));
+    world.completes(Vec::new());
+    world.fails("FAILED", "no answer");
+    world.hub_returns(1000);
+    world.completes(Vec::new());
+    let told = dashboard(&world, run);
+    let of =
+        |wanted: &str| told.iter().filter(|(kind, _)| kind == wanted).map(|(_, payload)| payload).collect::<Vec<_>>();
+    let number = world.run(run).header.tests[0].number;
+    let ended = of("test_completed");
+    assert_eq!((ended.len(), ended[0]["test_execution_id"].as_u64()), (1, Some(number)));
+    assert_eq!(ended[0]["success"], json!(true));
+    let attempts: Vec<u64> =
+        of("test_progress").iter().map(|payload| payload["current_run"].as_u64().unwrap()).collect();
+    assert!(attempts.is_sorted() && attempts.first() == Some(&1) && attempts.last() == Some(&3), "{attempts:?}");
+    let end = of("suite_completed")[0];
+    assert_eq!((end["total_tests"].as_u64(), end["passed_tests"].as_u64()), (Some(1), Some(1)), "{end}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
 fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendered> {
     let run = &*event.run;
     let card = run.step(&step.step);
-    let number = card.map(|card| card.number);
+    let number = step.number.or(card.map(|card| card.number));
     let tool_call = |status: &str, outcome: Option<(String, Value)>, duration_s: Option<f64>| {
         let arguments = card.map(|card| card.data.clone()).unwrap_or_default();
         let mut payload = vec![named("tool", text(&step.module)), named("arguments", Value::Map(arguments))];
@@ -109,7 +109,8 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
 }
 
 fn step_as_test(run: &RunHeader, card: &StepCard, step: &StepEvent, at: Timestamp) -> Vec<Rendered> {
-    let test = TestOf { number: card.number, id: card.id.as_str(), name: &card.module };
+    let number = step.number.unwrap_or(card.number);
+    let test = TestOf { number, id: card.id.as_str(), name: &card.module };
     let running = |percent, message: Option<&str>| test_progress(run, test, "running", percent, (1, 1), message, at);
     let ended = |score: Option<f64>, error: Option<&str>, duration_s| {
         test_completed(run, test, &Ending { success: score == Some(PASSED), score, duration_s, error }, at)
@@ -118,12 +119,12 @@ fn step_as_test(run: &RunHeader, card: &StepCard, step: &StepEvent, at: Timestam
         StepChange::Dispatched { .. } => Vec::new(),
         StepChange::Running => {
             let changes = vec![named("status", text("running"))];
-            vec![delta("test_execution", card.number, changes, at), running(0.0, None)]
+            vec![delta("test_execution", number, changes, at), running(0.0, None)]
         }
         StepChange::Progress { percent, message, .. } => vec![running(*percent, Some(message))],
         StepChange::Completed { duration_s, .. } => {
             let changes = vec![named("status", text("completed")), named("score", Value::Float(PASSED))];
-            vec![delta("test_execution", card.number, changes, at), ended(Some(PASSED), None, *duration_s)]
+            vec![delta("test_execution", number, changes, at), ended(Some(PASSED), None, *duration_s)]
         }
         StepChange::Failed { error, will_retry: true, .. } => {
             let message = format!("attempt {} failed and is repeated: {error}", step.attempt);
@@ -131,14 +132,14 @@ fn step_as_test(run: &RunHeader, card: &StepCard, step: &StepEvent, at: Timestam
         }
         StepChange::Failed { duration_s, error, will_retry: false, .. } => {
             let changes = vec![named("status", text("failed")), named("score", Value::Float(FAILED))];
-            vec![delta("test_execution", card.number, changes, at), ended(Some(FAILED), Some(error), *duration_s)]
+            vec![delta("test_execution", number, changes, at), ended(Some(FAILED), Some(error), *duration_s)]
         }
         StepChange::Cancelled { duration_s, .. } => {
             let changes = vec![named("status", text("cancelled"))];
-            vec![delta("test_execution", card.number, changes, at), ended(None, Some("cancelled"), *duration_s)]
+            vec![delta("test_execution", number, changes, at), ended(None, Some("cancelled"), *duration_s)]
         }
         StepChange::Skipped { .. } => {
-            vec![delta("test_execution", card.number, vec![named("status", text("skipped"))], at)]
+            vec![delta("test_execution", number, vec![named("status", text("skipped"))], at)]
         }
     }
 }
