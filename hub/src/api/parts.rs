@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use rigwire_shared::ids::MetricName;
 use rigwire_shared::value::{Fields, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -159,6 +160,13 @@ pub async fn tell(State(app): State<App>, Path(id): Path<String>, body: Bytes) -
             return Err(ApiError::unprocessable("INVALID_REQUEST", "expected either metrics or failed"));
         }
     };
+    if let Told::Metrics(metrics) = &told {
+        for name in metrics.keys() {
+            MetricName::new(name).map_err(|error| {
+                ApiError::unprocessable("INVALID_REQUEST", format!("metrics: {name:?} is no name of a metric: {error}"))
+            })?;
+        }
+    }
     let run = snapshot(&app, &id).await?;
     let (id, iteration) = (run.header.id, body.iteration);
     let news = app.hub.ask(move |core, now| core.model.tell_study(id, iteration, &told, now)).await?;

@@ -9,6 +9,7 @@ use rigwire::dialect::{Dialect, RunReference};
 use rigwire::event::{Event, EventKind, RunEvent, RunEventBody, RunStatus, TestEvent};
 use rigwire::fanout::Published;
 use rigwire::lease::Claim;
+use rigwire::model::StartRun;
 use rigwire::procedure::Procedure;
 use rigwire_shared::ids::RunId;
 use rigwire_shared::time::Timestamp;
@@ -420,4 +421,94 @@ fn a_cancelled_parent_ends_whatever_state_its_children_are_in() {
             assert!(world.model.devices().all(|(_, device)| device.held_by.is_none()), "{state}, restart {restart}");
         }
     }
+}
+
+/// A suite of suites over the supply.
+fn nested() -> String {
+    let inner = suite("").replace("wait = \"30s\"\n", "").replace("name = \"regression\"\nkind = \"suite\"\n", "");
+    let inner = inner.replace("[tests.", "[tests.procedure.tests.").replace("[[tests]]", "[[tests.procedure.tests]]");
+    format!(
+        "name = \"outer\"\nkind = \"suite\"\n[[tests]]\nid = \"inner\"\n[tests.procedure]\nname = \"inner\"\nkind = \"suite\"\n{inner}"
+    )
+}
+
+#[test]
+fn a_suite_of_suites_is_paused_resumed_and_cancelled_through_all_levels() {
+    for (restart, cancel) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut world = World::new();
+        let run = world.start(&nested());
+        let middle = children(&world, run)[0];
+        let leaf = children(&world, middle)[0];
+        world.model.pause_run(run, true, world.now).unwrap();
+        world.settle();
+        if restart {
+            world.hub_returns(1000);
+        }
+        for id in [run, middle, leaf] {
+            assert_eq!(world.run(id).status, RunStatus::Paused);
+        }
+        if cancel {
+            world.begins();
+            world.model.cancel_run(run, "by a test", world.now).unwrap();
+            world.settle();
+            assert_eq!(world.run(leaf).finished, None, "its device is being made safe");
+            world.ends(rigwire_shared::event::StepOutcome::Cancelled { safe: None });
+        } else {
+            world.model.pause_run(run, false, world.now).unwrap();
+            world.settle();
+            world.completes(Vec::new());
+        }
+        let expected = if cancel { RunStatus::Cancelled } else { RunStatus::Completed };
+        for id in [run, middle, leaf] {
+            let ends = world.of(id).filter(|body| matches!(body, RunEventBody::Finished(_))).count();
+            assert_eq!((world.run(id).status, ends), (expected, 1), "restart {restart}, cancel {cancel}");
+        }
+        assert!(world.model.devices().all(|(_, device)| device.held_by.is_none()));
+    }
+}
+
+#[test]
+fn tests_of_a_suite_use_what_its_starter_reserved_and_no_other() {
+    let mut world = World::new();
+    reserve(&mut world, "psu-1", 60);
+    let procedure = Arc::new(Procedure::from_toml(&suite(""), "s.toml").unwrap());
+    let start = |world: &mut World, holder: &str| {
+        let request = StartRun { holder: Some(holder.to_owned()), ..StartRun::new(Arc::clone(&procedure), Vec::new()) };
+        let run = world.model.start_run(request, world.now);
+        world.settle();
+        run
+    };
+    let others = start(&mut world, "bob");
+    let own = start(&mut world, "alice");
+    assert_eq!(world.asked().run, children(&world, own)[0]);
+    world.completes(Vec::new());
+    assert_eq!(world.run(own).status, RunStatus::Completed);
+    assert_eq!(world.run(others).status, RunStatus::Running);
+    world.advance(30_000);
+    let end = world.run(others).finished.unwrap();
+    assert_eq!(end.message, "1 of 1 tests failed: a");
+    let told = tests_of(&world, others).pop().unwrap().error.unwrap();
+    assert!(told.contains("no devices within 30s") && told.contains("psu-1 is reserved by alice until"), "{told}");
+}
+
+#[test]
+fn a_study_over_a_suite_counts_what_its_tests_gave() {
+    let mut world = World::new();
+    let inner = suite("")
+        .replace("wait = \"30s\"\n", "")
+        .replace("[tests.", "[procedure.tests.")
+        .replace("[[tests", "[[procedure.tests");
+    let inner = inner.replace(
+        "name = \"regression\"\nkind = \"suite\"\n",
+        "[procedure]\nname = \"inner\"\nkind = \"suite\"\n[procedure.params]\nvolts = { type = \"float\" }\n",
+    );
+    let run = world.start(&format!(
+        "name = \"tune\"\nkind = \"optimization\"\n[variables]\nvolts = {{ type = \"float\", min = 0.0, max = 4.0 }}\n\
+         [objectives.score]\ndirection = \"maximize\"\n[strategy]\nname = \"random\"\nbudget = 3\n{inner}"
+    ));
+    for iteration in 0..3 {
+        if iteration == 1 { world.fails("FAILED", "no answer") } else { world.completes(Vec::new()) }
+    }
+    let end = world.run(run).finished.unwrap();
+    assert_eq!((end.status, end.counts.successful, end.counts.failed), (RunStatus::Completed, 2, 1), "{}", end.message);
 }

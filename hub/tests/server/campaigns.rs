@@ -155,6 +155,7 @@ async fn a_study_is_asked_and_told_by_rest() {
         (&tell, "{\"iteration\": 9, \"metrics\": {}}", 422, "UNKNOWN_ITERATION"),
         (&tell, "{\"iteration\": 1, \"metrics\": {\"error\": -7}}", 409, "TOLD_OTHERWISE"),
         (&tell, "{\"iteration\": 1}", 422, "INVALID_REQUEST"),
+        (&tell, "{\"iteration\": 1, \"metrics\": {\"the error\": 1}}", 422, "INVALID_REQUEST"),
         (&tell, "{\"iteration\": 1, \"metrics\": {\"error\": \"low\"}}", 422, "INVALID_REQUEST"),
     ] {
         let answer = hub.request("POST", path, body).await;
