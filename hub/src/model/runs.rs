@@ -213,10 +213,16 @@ impl Model {
 
     /// Answers how many steps that took.
     pub(super) fn advance_now(&mut self, id: RunId, now: Timestamp) -> usize {
-        // Nor does its time to wait run out meanwhile.
-        if self.runs.get(&id).is_some_and(Run::wants_devices) && self.parent_is_paused(id) {
-            self.wakes.remove(&id);
-            return 1;
+        if self.parent_is_paused(id) {
+            // Nor does its time to wait run out meanwhile.
+            if self.runs.get(&id).is_some_and(Run::wants_devices) {
+                self.wakes.remove(&id);
+                return 1;
+            }
+            if self.runs.get(&id).is_some_and(Run::is_about_to_begin) {
+                let paused = RunEventBody::Status { status: RunStatus::Paused, step: None, message: None };
+                self.emit(id, paused, now);
+            }
         }
         for step in 1..=DRAIN_MAX {
             let Some(run) = self.runs.get(&id) else { return step };

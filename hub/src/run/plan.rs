@@ -68,6 +68,11 @@ impl Run {
         self.finished.is_none() && self.bound.is_none() && self.cancel.is_none() && self.procedure.is_some()
     }
 
+    /// Whether it has its devices, and nothing was done with them yet.
+    pub fn is_about_to_begin(&self) -> bool {
+        self.status == RunStatus::Pending && self.bound.is_some() && self.finished.is_none() && self.cancel.is_none()
+    }
+
     pub fn next(&self, now: Timestamp) -> Next {
         if let Some(next) = self.next_of_external(now) {
             return next;

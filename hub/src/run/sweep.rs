@@ -161,11 +161,23 @@ impl Run {
         })
     }
 
+    /// The run stopped in the middle of its point.
+    fn point_is_broken_off(&self) -> bool {
+        let is = |step: &super::StepRun| match step.state {
+            StepState::Cancelled => true,
+            StepState::Failed => self.failure.is_some(),
+            StepState::Skipped => self.failure.is_some() || self.cancel.is_some(),
+            StepState::Pending | StepState::Running | StepState::Completed => false,
+        };
+        let mut steps = self.steps.iter().zip(&self.header.steps);
+        steps.any(|(step, card)| !card.finally && is(step))
+    }
+
     /// Such as `Harmonic response sweep: 9/21 frequencies`.
     pub(super) fn sweep_message(&self) -> Option<String> {
         let sweep = self.sweep.as_ref()?;
         let plan = self.procedure.as_deref()?.sweep.as_ref()?;
-        let under_way = u32::from(!self.main_steps_ended());
+        let under_way = u32::from(!self.main_steps_ended() || self.point_is_broken_off());
         let done = usize::try_from(sweep.point.saturating_sub(under_way)).unwrap_or(usize::MAX);
         Some(plan.message(&self.header.name, done))
     }

@@ -115,6 +115,11 @@ fn a_sweep_goes_on_where_it_was_and_stops_at_a_failure() {
     world.completes(Vec::new());
     let end = world.run(run).finished.unwrap();
     assert_eq!((end.status, end.message.as_str()), (RunStatus::Failed, "no answer"));
+    assert_eq!(
+        messages(&world, run).last().unwrap(),
+        "Harmonic response sweep: 1/3 frequencies",
+        "the second is not done"
+    );
     let table = String::from_utf8(world.kept.first().unwrap().1.clone()).unwrap();
     assert_eq!(table.lines().count(), 3, "what was measured is kept: {table}");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::support::World;
 use rigwire::dialect::{Dialect, RunReference};
-use rigwire::event::{Event, EventKind, RunEvent, RunEventBody, RunStatus, TestEvent};
+use rigwire::event::{Event, EventKind, RunEvent, RunEventBody, RunStatus, StepChange, TestEvent};
 use rigwire::fanout::Published;
 use rigwire::lease::Claim;
 use rigwire::model::StartRun;
@@ -420,6 +420,40 @@ fn a_cancelled_parent_ends_whatever_state_its_children_are_in() {
             }
             assert!(world.model.devices().all(|(_, device)| device.held_by.is_none()), "{state}, restart {restart}");
         }
+    }
+}
+
+#[test]
+fn a_suite_that_is_paused_while_the_hub_sees_to_others_begins_nothing_more() {
+    let log = json!({"name": "p", "steps": [{"id": "s", "use": "log", "with": {"message": "x"}}]});
+    let tests: Vec<Value> = (0..400).map(|index| json!({"id": format!("t{index}"), "procedure": log})).collect();
+    for parallel in (1..=100).step_by(9) {
+        let mut world = World::new();
+        let suite = json!({"name": "many", "kind": "suite", "suite": {"parallel": parallel}, "tests": tests});
+        let procedure = Procedure::from_json(&suite, "many").unwrap();
+        let run = world.model.start_run(StartRun::new(Arc::new(procedure), Vec::new()), world.now);
+        world.settle();
+        let begun = |world: &World| {
+            let steps = world
+                .heard
+                .iter()
+                .filter(|(_, body, _)| matches!(body, RunEventBody::Step(step) if step.change == StepChange::Running));
+            steps.count()
+        };
+        let before = begun(&world);
+        world.model.pause_run(run, true, world.now).unwrap();
+        world.settle();
+        for _ in 0..20 {
+            world.advance(1);
+        }
+        assert_eq!(begun(&world), before, "no step of a test begins, {parallel} at once");
+        world.model.pause_run(run, false, world.now).unwrap();
+        world.settle();
+        while world.run(run).finished.is_none() {
+            assert!(world.model.next_wake().is_some(), "{:?}", world.run(run).progress);
+            world.advance(1);
+        }
+        assert_eq!(world.run(run).finished.unwrap().counts.successful, 400);
     }
 }
 
