@@ -23,6 +23,8 @@ mod report;
 mod tap;
 mod work;
 
+pub(crate) use process::check_user;
+
 pub(crate) const RUN: &str = "process.run";
 
 /// Stands for the step's own directory in arguments.

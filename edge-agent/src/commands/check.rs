@@ -2,6 +2,7 @@
 
 use super::run::Arguments;
 use crate::config::{Config, InstrumentConfig, Mode};
+use crate::program::check_user;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("{}", summary(&arguments.load()?));
@@ -30,6 +31,10 @@ fn summary(config: &Config) -> String {
         if let Some(path) = missing {
             text.push_str(&format!("\n    note: {path} is not there now"));
         }
+        // An agent is mostly checked as whom it runs.
+        if let Err(problem) = check_user(program) {
+            text.push_str(&format!("\n    note: {problem}"));
+        }
     }
     text
 }
@@ -55,6 +60,9 @@ mod tests {
         let command = vec!["/nonexistent/solver".to_owned(), "--fast".to_owned()];
         config.host.programs.push(crate::config::ProgramConfig::new("solver", command));
         let expected = "\n  host-bench-1: program solver, /nonexistent/solver --fast, as the agent's own user\n    note: /nonexistent/solver is not there now";
-        assert!(summary(&config).ends_with(expected), "{}", summary(&config));
+        assert!(summary(&config).contains(expected), "{}", summary(&config));
+        let refused = "\n    note: has no user and would run as root, which the agent does only if asked to";
+        let as_root = rustix::process::geteuid().is_root();
+        assert_eq!(summary(&config).contains(refused), as_root, "{}", summary(&config));
     }
 }
