@@ -7,6 +7,8 @@ use super::report::TestReport;
 
 /// Elements, attributes and texts that are read at most.
 const NODES_MAX: u32 = 1_000_000;
+/// Each is an event of its run.
+const TESTS_MAX: usize = 100_000;
 
 /// All tests of a file in its order, or why it is none.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<TestReport>, String> {
@@ -19,7 +21,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<TestReport>, String> {
         let found = root.tag_name().name();
         return Err(format!("its root is <{found}>, expected <testsuites> or <testsuite>"));
     }
-    Ok(root.descendants().filter(|node| node.has_tag_name("testcase")).map(test).collect())
+    let tests = || root.descendants().filter(|node| node.has_tag_name("testcase"));
+    let count = tests().count();
+    if count > TESTS_MAX {
+        return Err(format!("it has {count} tests, expected at most {TESTS_MAX}"));
+    }
+    Ok(tests().map(test).collect())
 }
 
 fn test(node: Node<'_, '_>) -> TestReport {
@@ -96,6 +103,13 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
         }
         assert_eq!(parse(b"\xff<testsuite/>").unwrap_err(), "it is not UTF-8");
+    }
+
+    #[test]
+    fn there_are_so_many_tests_at_most() {
+        let with = |count: usize| parse(format!("<testsuite>{}</testsuite>", "<testcase/>".repeat(count)).as_bytes());
+        assert_eq!(with(TESTS_MAX).unwrap().len(), TESTS_MAX);
+        assert_eq!(with(TESTS_MAX + 1).unwrap_err(), "it has 100001 tests, expected at most 100000");
     }
 
     #[test]
