@@ -85,14 +85,20 @@ impl Model {
         }
     }
 
+    /// Since when a run waits that could use the device.
+    fn longest_wait_of_runs(&self, device: &DeviceId) -> Option<Timestamp> {
+        let device = self.fleet.device(device)?;
+        let mut waiting = self.queue.iter().filter_map(|run| self.runs.get(run));
+        let first = waiting.find(|run| run.roles().any(|(_, role)| device.matches(role)))?;
+        Some(first.header.created_at)
+    }
+
     /// Gives a device that became free to the step or the run that waited longest for it.
     pub(super) fn pass_on(&mut self, device: &DeviceId, now: Timestamp) {
         self.tend(device, now);
-        let oldest = self.queue.front().and_then(|run| self.runs.get(run)).map(|run| run.header.created_at);
-        let run_first = match (oldest, self.turns.longest_wait(device)) {
-            (Some(run), Some(step)) => run < step,
-            (Some(_), None) => true,
-            (None, _) => false,
+        let run_first = match self.turns.longest_wait(device) {
+            Some(step) => self.longest_wait_of_runs(device).is_some_and(|run| run < step),
+            None => true,
         };
         if run_first {
             self.assign_devices(now);
@@ -107,7 +113,7 @@ impl Model {
         }
         // Those whose turn it was did not take it.
         let is_left = self.fleet.device(device).is_some_and(|known| known.hold.run().is_none());
-        if is_left && !run_first && oldest.is_some() {
+        if is_left && !run_first {
             self.assign_devices(now);
         }
     }

@@ -141,6 +141,19 @@ fn a_turn_that_a_paused_run_does_not_take_goes_to_whoever_waits_for_the_whole_de
     assert_eq!(world.asked().run, whole, "{:#?}", world.story());
 }
 
+#[test]
+fn a_run_that_waits_for_something_else_lets_nobody_in_before_a_step_that_waited_longer() {
+    let mut world = World::new();
+    world.start(&WHOLE.replace("class = \"dmm\"", "class = \"scope\""));
+    world.advance(10);
+    world.start(BOARD);
+    let second = world.start(BOARD);
+    world.advance(10);
+    world.start(WHOLE);
+    world.completes(Vec::new());
+    assert_eq!(world.asked().run, second, "{:#?}", world.story());
+}
+
 fn suite(rules: &str) -> String {
     format!(
         r#"
