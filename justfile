@@ -51,6 +51,15 @@ hil *filter:
 soak *arguments:
     ./hil-tests/soak {{ arguments }}
 
+# What the engine alone costs per step
+bench-engine *arguments:
+    cargo bench -p rigwire --bench scheduling -- {{ arguments }}
+
+# What the whole system adds to the devices' own time, and four boards on one meter
+bench-runs *arguments:
+    cargo build --release --workspace --bins
+    RIGWIRE_HIL_LOG=warn target/release/bench-runs {{ arguments }}
+
 # Rewrite the expected outputs that tests compare with; read the diff before you commit it
 bless:
     UPDATE_EXPECT=1 cargo test --workspace

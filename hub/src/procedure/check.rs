@@ -98,6 +98,8 @@ fn check_kind(procedure: &Procedure, found: &mut Found) {
         misplaced("steps", !procedure.steps.is_empty(), of_steps);
         misplaced("finally", !procedure.finally.is_empty(), of_steps);
         misplaced("sweep", procedure.sweep.is_some(), of_steps);
+        misplaced("roles", !procedure.roles.is_empty(), of_steps);
+        misplaced("wait", procedure.wait.is_some(), of_steps);
     } else if procedure.steps.is_empty() {
         found.push(("steps".to_owned(), "is empty, expected at least one step".to_owned()));
     }

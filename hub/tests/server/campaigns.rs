@@ -90,6 +90,11 @@ async fn what_a_suite_lacks_is_said_before_anything_moves() {
             "tags y choose no test of s; its tags: x",
         ),
         (json!({"procedure": {"name": "s", "kind": "suite"}}), 422, "tests: is empty"),
+        (
+            json!({"procedure": {"name": "s", "kind": "suite", "roles": {"meter": {"class": "dmm"}}, "tests": []}}),
+            422,
+            "roles: belongs to procedures with steps of their own only",
+        ),
         (json!({"procedure": {"name": "s", "kind": "optimization"}}), 422, "strategy: is missing"),
     ] {
         let answer = hub.request("POST", "/api/v1/runs", &body.to_string()).await;
