@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use rigwire_shared::agent::{DeviceKind, DeviceState, Identity};
-use rigwire_shared::event::{GapCause, Level, LimitChange, SafeOutcome};
-use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, Fence, MetricName, RunId, StepId};
+use rigwire_shared::event::{Level, SafeOutcome};
+use rigwire_shared::ids::{AgentId, AttemptId, DeviceId, MetricName, RunId, StepId};
 use rigwire_shared::quality::Quality;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
@@ -14,8 +13,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 mod class;
+mod device;
+mod snapshot;
 
 pub use class::{Class, LatestKey};
+pub use device::{DeviceEvent, DeviceSample, DeviceSnapshot, Frame, LeaseChange};
+pub use snapshot::{RunSnapshot, StepSnapshot, StepState};
 
 /// One thing that happened, as everyone is told of it.
 #[derive(Debug, Clone)]
@@ -538,167 +541,9 @@ pub struct SummaryMetric {
     pub unit: Unit,
 }
 
-/// One thing that happened to a device outside of any run.
-#[derive(Debug, Clone)]
-pub enum DeviceEvent {
-    State(DeviceSnapshot),
-    Sample(DeviceSample),
-    Frame(Arc<Frame>),
-    PreviewUnavailable {
-        device: DeviceId,
-        cause: String,
-    },
-    Limit(LimitChange),
-    Interlock {
-        device: DeviceId,
-        rule: String,
-        action: String,
-        safe: SafeState,
-    },
-    Safe {
-        device: DeviceId,
-        cause: String,
-        safe: SafeState,
-    },
-    Gap {
-        device: Option<DeviceId>,
-        agent: AgentId,
-        samples: u64,
-        cause: GapCause,
-    },
-    /// A person's hold on it changed, or its agent let go of what it should hold.
-    Lease(LeaseChange),
-}
-
-impl DeviceEvent {
-    /// The device that it is about; none for what concerns an agent as a whole.
-    pub fn device(&self) -> Option<&DeviceId> {
-        match self {
-            Self::State(snapshot) => Some(&snapshot.device),
-            Self::Sample(sample) => Some(&sample.device),
-            Self::Frame(frame) => Some(&frame.device),
-            Self::Limit(change) => Some(&change.device),
-            Self::Lease(change) => Some(&change.device),
-            Self::PreviewUnavailable { device, .. } | Self::Interlock { device, .. } | Self::Safe { device, .. } => {
-                Some(device)
-            }
-            Self::Gap { device, .. } => device.as_ref(),
-        }
-    }
-}
-
-/// `granted`, `prolonged`, `waiting`, `returned`, `expired` or `lost`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseChange {
-    pub device: DeviceId,
-    pub change: String,
-    pub holder: String,
-    pub fence: Option<Fence>,
-    pub reason: Option<String>,
-    pub until: Option<Timestamp>,
-    /// Who or what changed it.
-    pub cause: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeviceSample {
-    pub device: DeviceId,
-    pub metric: MetricName,
-    pub value: Value,
-    pub unit: Unit,
-    pub quality: Quality,
-}
-
-/// A preview picture. The newest wins; none is recorded.
-#[derive(Debug)]
-pub struct Frame {
-    pub device: DeviceId,
-    pub width: u16,
-    pub height: u16,
-    pub media_type: String,
-    pub data: Vec<u8>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentChange {
     pub agent: AgentId,
     pub online: bool,
     pub cause: String,
-}
-
-/// A device as it stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DeviceSnapshot {
-    pub device: DeviceId,
-    pub agent: AgentId,
-    pub kind: DeviceKind,
-    pub class: String,
-    pub profile: String,
-    pub tags: Vec<String>,
-    /// As the agent last reported it; `Gone` while the agent itself is away.
-    pub state: DeviceState,
-    pub cause: String,
-    pub identity: Option<Identity>,
-    pub last_seen: Timestamp,
-    /// The run that holds it.
-    pub held_by: Option<RunId>,
-}
-
-/// A run as it stands, for a client that joins now.
-#[derive(Debug, Clone)]
-pub struct RunSnapshot {
-    pub header: Arc<RunHeader>,
-    pub status: RunStatus,
-    pub started_at: Option<Timestamp>,
-    pub finished_at: Option<Timestamp>,
-    /// What is being done, for people: `Initializing` until the first step.
-    pub step: String,
-    pub progress: Progress,
-    pub steps: Vec<StepSnapshot>,
-    pub devices: Vec<DeviceSnapshot>,
-    pub finished: Option<Finished>,
-    /// Tests or iterations that have runs of their own.
-    pub parts: Option<crate::run::Parts>,
-    /// Number of the last event of this run that the snapshot includes.
-    pub last_event: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepSnapshot {
-    pub step: StepId,
-    pub device: Option<DeviceId>,
-    pub state: StepState,
-    pub attempt: u32,
-    pub percent: f64,
-    pub error: Option<String>,
-    pub duration_s: Option<f64>,
-    pub outputs: Fields,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepState {
-    Pending,
-    Running,
-    Completed,
-    Failed,
-    Cancelled,
-    Skipped,
-}
-
-impl StepState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Skipped => "skipped",
-        }
-    }
-
-    pub const fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Running)
-    }
 }
