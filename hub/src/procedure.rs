@@ -258,6 +258,16 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+impl Invalid {
+    /// With the lines of mistakes that were found after the text was read.
+    pub fn located(mut self, text: &str) -> Self {
+        for mistake in self.mistakes.iter_mut().filter(|mistake| mistake.line.is_none() && !mistake.key.is_empty()) {
+            mistake.line = locate::line_of(text, &mistake.key);
+        }
+        self
+    }
+}
+
 impl Procedure {
     /// `source` names the text in messages: a file name, or `procedure` for a request body.
     pub fn from_toml(text: &str, source: &str) -> Result<Self, Invalid> {

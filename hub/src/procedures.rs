@@ -98,7 +98,7 @@ impl Procedures {
         Ok(self
             .names()?
             .into_iter()
-            .map(|name| match self.get(&name) {
+            .map(|name| match self.get_whole(&name) {
                 Ok(procedure) => {
                     Listed { name, description: procedure.description, kind: Some(procedure.kind), error: None }
                 }
@@ -108,10 +108,15 @@ impl Procedures {
     }
 
     pub fn get(&self, name: &str) -> Result<Procedure, ProcedureError> {
+        let (text, format) = self.text(name)?;
+        Ok(parse(&text, &format!("{name}.{}", format.extension()), format)?)
+    }
+
+    fn text(&self, name: &str) -> Result<(String, Format), ProcedureError> {
         check_name(name)?;
         for format in [Format::Toml, Format::Json] {
             if let Some(text) = self.read(name, format)? {
-                return Ok(parse(&text, &format!("{name}.{}", format.extension()), format)?);
+                return Ok((text, format));
             }
         }
         let known = self.names()?.join(", ");
@@ -121,7 +126,13 @@ impl Procedures {
 
     /// The same with every procedure that it names written out, as a run keeps it.
     pub fn get_whole(&self, name: &str) -> Result<Procedure, ProcedureError> {
-        self.whole(self.get(name)?, name)
+        let (text, format) = self.text(name)?;
+        let source = format!("{name}.{}", format.extension());
+        let procedure = parse(&text, &source, format)?;
+        self.whole(procedure, &source).map_err(|error| match (error, format) {
+            (ProcedureError::Invalid(invalid), Format::Toml) => invalid.located(&text).into(),
+            (error, Format::Toml | Format::Json) => error,
+        })
     }
 
     /// `source` names the procedure in messages.

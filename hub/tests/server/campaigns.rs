@@ -102,6 +102,15 @@ async fn what_a_suite_lacks_is_said_before_anything_moves() {
         let told = answer.body["detail"].as_str().unwrap();
         assert!(told.contains(detail), "{detail:?} is not in {told:?}");
     }
+    // Kept as a file, its mistakes have lines, and the list shows them before anybody starts it.
+    let text = "name = \"later\"\nkind = \"suite\"\n\n[[tests]]\nid = \"a\"\nprocedure = \"gone\"\n";
+    assert_eq!(hub.request("PUT", "/api/v1/procedures/later", text).await.status, 200);
+    let expected = "later.toml:6: tests[0].procedure: there is no procedure gone";
+    let answer = hub.request("POST", "/api/v1/runs", "{\"procedure\": \"later\"}").await;
+    assert!(answer.body["detail"].as_str().unwrap().contains(expected), "{}", answer.body);
+    let list = hub.request("GET", "/api/v1/procedures", "").await.body;
+    let later = list["procedures"].as_array().unwrap().iter().find(|listed| listed["name"] == "later").unwrap();
+    assert!(later["error"].as_str().unwrap().contains(expected), "{later}");
     assert_eq!(hub.request("GET", "/api/v1/runs", "").await.body["runs"], json!([]));
     hub.server.stop().await;
 }
