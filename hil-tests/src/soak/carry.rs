@@ -195,14 +195,18 @@ fn ask(bench: &Bench, main: &str, verb: &'static str, story: &mut Story) -> Resu
 
 fn collect(bench: &Bench, ids: &[String]) -> Result<Facts> {
     let hub = &bench.rig.hub;
-    // The instruments come back by themselves, and what was held is given back.
-    wait::until("all devices to be back and free", PATIENCE, || {
+    // The instruments come back by themselves, and what was held is given back. What is seen then is what counts: a cable
+    // that was pulled at the very end may be noticed only a moment later, and is back soon after.
+    let (devices, leases) = wait::until("all devices to be back and free", PATIENCE, || {
         let text = |error: anyhow::Error| format!("{error:#}");
         let busy = |device: &Value| device["state"] != "online" || !device["held_by"].is_null();
-        let mut devices = bench.devices().map_err(text)?;
-        devices.retain(busy);
+        let devices = bench.devices().map_err(text)?;
         let leases = bench.leases().map_err(text)?;
-        if devices.is_empty() && leases.is_empty() { Ok(()) } else { Err(format!("{devices:?} {leases:?}")) }
+        if leases.is_empty() && !devices.iter().any(busy) {
+            Ok((devices, leases))
+        } else {
+            Err(format!("{devices:?} {leases:?}"))
+        }
     })?;
     let mut runs: Vec<RunFacts> = ids.iter().map(|id| facts_of(bench, id)).collect::<Result<_>>()?;
     for id in ids {
@@ -212,7 +216,7 @@ fn collect(bench: &Bench, ids: &[String]) -> Result<Facts> {
         }
     }
     let ledger = hub.rest.expect(200, hub.rest.get("/api/v1/ledger"))?;
-    Ok(Facts { runs, devices: bench.devices()?, leases: bench.leases()?, ledger, ..Facts::default() })
+    Ok(Facts { runs, devices, leases, ledger, ..Facts::default() })
 }
 
 fn facts_of(bench: &Bench, id: &str) -> Result<RunFacts> {
