@@ -38,6 +38,8 @@ struct Script {
 struct Stage {
     script: Arc<Mutex<Script>>,
     unplugged: Arc<tokio::sync::Notify>,
+    /// Something was asked of it.
+    asked: Arc<tokio::sync::Notify>,
 }
 
 impl Stage {
@@ -47,6 +49,17 @@ impl Stage {
 
     fn called(&self, name: &'static str) {
         self.change(|script| script.calls.push(name));
+        self.asked.notify_one();
+    }
+
+    /// Returns once this was asked of it since the calls were last taken.
+    async fn is_asked(&self, name: &'static str) {
+        let asked = async {
+            while !self.script.lock().unwrap().calls.contains(&name) {
+                self.asked.notified().await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(600), asked).await.is_ok(), "{name} was not asked for");
     }
 
     fn calls(&self) -> Vec<&'static str> {
@@ -415,7 +428,7 @@ async fn a_cancelled_step_leaves_the_device_safe() {
         bench.state(DeviceState::Online).await;
         bench.start(1, step::READ, &every("1s")).await;
         bench.state(DeviceState::Busy).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        bench.stage.is_asked("read").await;
         let began = Instant::now();
         bench.cancel(1).await;
         assert_eq!(bench.safe().await, "step cancelled: user");
@@ -562,7 +575,7 @@ async fn a_stop_cancels_the_step_makes_safe_and_hands_the_panel_back() {
         bench.state(DeviceState::Online).await;
         bench.start(1, step::READ, &every("1s")).await;
         bench.state(DeviceState::Busy).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        bench.stage.is_asked("read").await;
         let (stage, began) = (bench.stage.clone(), Instant::now());
         let bodies = bench.stop().await;
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

@@ -297,11 +297,12 @@ mod tests {
 
     /// The log, as far as it was written.
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
+    struct Log(Arc<Mutex<Vec<u8>>>, Arc<tokio::sync::Notify>);
 
     impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
+            self.1.notify_one();
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -313,7 +314,7 @@ mod tests {
         async fn says(&self, expected: &str) {
             let wait = async {
                 while !String::from_utf8_lossy(&self.0.lock().unwrap()).contains(expected) {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    self.1.notified().await;
                 }
             };
             let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;

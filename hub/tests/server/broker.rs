@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Hub, within};
+use crate::support::{Answer, Hub, within};
 use rigwire::broker::Broker;
 use rigwire_shared::agent::AgentState;
 use rigwire_shared::ids::{AgentId, Epoch};
@@ -39,12 +39,8 @@ async fn connect(hub: &Hub, epoch: u64) -> (AsyncClient, rumqttc::EventLoop) {
 }
 
 async fn epoch_seen(hub: &Hub, epoch: u64) {
-    within("the agent's epoch", async {
-        while hub.get("/api/v1/agents").await.body["agents"][0]["epoch"] != epoch {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    let seen = |answer: &Answer| answer.body["agents"][0]["epoch"] == epoch;
+    hub.until("the agent's epoch", "/api/v1/agents", seen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Hub, Socket, within};
+use crate::support::{Hub, Socket};
 use rigwire_shared::agent::{
     ActionCard, AgentState, DeviceCard, DeviceKind, DeviceState, Inventory, ParameterCard, ReadingCard,
 };
@@ -59,12 +59,7 @@ async fn announce(hub: &Hub) -> tokio::task::JoinSet<()> {
         let _client = client;
         while events.poll().await.is_ok() {}
     });
-    within("the supply to be known", async {
-        while hub.get("/api/v1/devices/psu-1").await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    hub.until("the supply to be known", "/api/v1/devices/psu-1", |answer| answer.status == 200).await;
     tasks
 }
 
@@ -73,16 +68,9 @@ async fn command(hub: &Hub, line: &str, plan_only: bool) -> crate::support::Answ
 }
 
 async fn ended(hub: &Hub, run: &Value) -> Value {
-    within("the run to end", async {
-        loop {
-            let row = hub.get(&format!("/api/v1/runs/{}", run.as_str().unwrap())).await.body;
-            if ["completed", "failed", "cancelled"].contains(&row["status"].as_str().unwrap()) {
-                return row;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
+    let run = run.as_str().unwrap();
+    hub.ended(run).await;
+    hub.get(&format!("/api/v1/runs/{run}")).await.body
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,21 +131,11 @@ async fn a_program_reports_over_the_broker() {
     })
     .await;
     let url = format!("/api/v1/artifacts/{id}/x.csv");
-    within("the file", async {
-        while hub.get(&url).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    hub.until("the file", &url, |answer| answer.status == 200).await;
     assert_eq!(hub.get(&url).await.body, "a,b\n");
     let again = hub.request("POST", &format!("/api/v1/runs/{id}/events"), &file.to_string()).await;
     assert_eq!(again.status, 202, "{}", again.body);
     assert_eq!(hub.get(&format!("/api/v1/artifacts/{id}/x-2.csv")).await.body, "a,b\n");
-    within("the progress", async {
-        while hub.get(&format!("/api/v1/runs/{id}")).await.body["progress"] != 42.0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    hub.until("the progress", &format!("/api/v1/runs/{id}"), |answer| answer.body["progress"] == 42.0).await;
     hub.server.stop().await;
 }

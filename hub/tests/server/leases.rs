@@ -48,11 +48,9 @@ async fn agent_comes(hub: &Hub) {
                 confirmed += 1;
             }
         }
-        while hub.get("/api/v1/devices/psu-1").await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     })
     .await;
+    hub.until("the device", "/api/v1/devices/psu-1", |answer| answer.status == 200).await;
 }
 
 async fn post(hub: &Hub, body: Value) -> Answer {

@@ -15,6 +15,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 /// A wait that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often a wait looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
@@ -91,22 +94,27 @@ impl Hub {
     }
 
     pub(crate) async fn ended(&self, run: &str) {
-        within("the run to end", async {
-            let row = async || self.get(&format!("/api/v1/runs/{run}")).await.body;
-            while row().await["finished_at"].is_null() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let path = format!("/api/v1/runs/{run}");
+        self.until("the run to end", &path, |row| !row.body["finished_at"].is_null()).await;
+    }
+
+    /// Asks for a path until the answer is the one that is waited for.
+    pub(crate) async fn until(&self, what: &str, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        within(what, async {
+            let mut look = tokio::time::interval(LOOK_EVERY);
+            loop {
+                look.tick().await;
+                let answer = self.get(path).await;
+                if wanted(&answer) {
+                    return answer;
+                }
             }
         })
-        .await;
+        .await
     }
 
     pub(crate) async fn ready(&self) {
-        within("the hub to be ready", async {
-            while self.get("/readyz").await.status != 200 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
+        self.until("the hub to be ready", "/readyz", |answer| answer.status == 200).await;
     }
 
     pub(crate) async fn socket(&self, path: &str) -> Socket {

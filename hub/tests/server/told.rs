@@ -1,8 +1,6 @@
 //! What of a run can be read by kind, also of one that ended long ago: log, measured values, completeness; and the ledger.
 
-use std::time::Duration;
-
-use crate::support::{Hub, says, within};
+use crate::support::{Answer, Hub, says};
 use rigwire_shared::agent::{AgentState, DeviceCard, DeviceKind, DeviceState, Inventory};
 use rigwire_shared::event::{AgentEvent, EventBody, GapCause};
 use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position};
@@ -157,12 +155,8 @@ async fn agent_reports(hub: &Hub) {
 async fn completeness_counts_what_was_lost_and_says_why() {
     let hub = Hub::start().await;
     let (id, _) = hub.run(&says("x")).await;
-    within("the end", async {
-        while hub.get(&format!("/api/v1/runs/{id}")).await.body["status"] != "completed" {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    let completed = |answer: &Answer| answer.body["status"] == "completed";
+    hub.until("the end", &format!("/api/v1/runs/{id}"), completed).await;
     agent_reports(&hub).await;
     let whole = hub.get(&format!("/api/v1/runs/{id}/completeness")).await.body;
     assert_eq!((&whole["complete"], &whole["goes_on"]), (&json!(true), &json!(false)), "{whole}");
@@ -200,18 +194,12 @@ async fn the_sums_of_the_ledger_add_up() {
     let (id, _) = hub.run(&says("x")).await;
     while !leaves.next().await["type"].as_str().is_some_and(|kind| kind.starts_with("workflow")) {}
     leaves.leave().await;
-    let settled = async {
-        loop {
-            let ledger = hub.get("/api/v1/ledger").await.body;
-            let watchers = ledger["watchers"].clone();
-            let open = &watchers["connected"];
-            if open.as_array().unwrap().len() == 1 && open[0]["waiting"] == 0 && watchers["gone"][0]["watchers"] == 1 {
-                return watchers;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let settled = |answer: &Answer| {
+        let watchers = &answer.body["watchers"];
+        let open = &watchers["connected"];
+        open.as_array().unwrap().len() == 1 && open[0]["waiting"] == 0 && watchers["gone"][0]["watchers"] == 1
     };
-    let watchers = within("one watcher to be gone", settled).await;
+    let watchers = hub.until("one watcher to be gone", "/api/v1/ledger", settled).await.body["watchers"].take();
     for (row, left) in [(&watchers["connected"][0], "waiting"), (&watchers["gone"][0], "unsent")] {
         let number = |value: &Value| value.as_u64().unwrap();
         let sum = number(&row["passed"]) + number(&row["coalesced"]) + number(&row["dropped"]["slow_client"]);

@@ -20,6 +20,7 @@ impl Bench {
         self.grant(4, "run 7").await;
         self.start_under(1, Some(Fence(4)), step::READ, &every("1s")).await;
         self.state(DeviceState::Busy).await;
+        self.stage.is_asked("read").await;
         self.stage.calls();
     }
 
@@ -39,8 +40,6 @@ async fn a_newer_holders_step_stops_the_older_one_and_begins_on_a_safe_device() 
     for hangs in [false, true] {
         let mut bench = bench(|script| script.hangs = hangs, SAFE);
         bench.busy().await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        bench.stage.calls();
         bench.stage.change(|script| script.hangs = false);
         let began = Instant::now();
         bench.start_under(2, Some(Fence(5)), step::ACTION, &[("action", Value::Text("set".into()))]).await;

@@ -17,8 +17,11 @@ async fn a_reading_that_cannot_be_understood_has_no_value_and_is_told_about_once
     };
     let mut bench = bench(prepare, SafePolicy::default());
     bench.state(DeviceState::Online).await;
-    tokio::time::sleep(Duration::from_millis(6500)).await;
-    let bodies = bench.stop().await;
+    let mut bodies = Vec::new();
+    while qualities(&bodies).len() < 6 {
+        bodies.push(bench.event().await);
+    }
+    bodies.extend(bench.stop().await);
     let (good, none) = (Quality::Good, Quality::NoData);
     assert_eq!(qualities(&bodies), [good, none, good, none, none, good]);
     let logs: Vec<_> = bodies
@@ -75,7 +78,7 @@ async fn an_instrument_that_hangs_does_not_hold_up_the_stop() {
     bench.state(DeviceState::Online).await;
     bench.start(1, step::ACTION, &[("action", Value::Text("set".into()))]).await;
     bench.state(DeviceState::Busy).await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    bench.stage.is_asked("perform").await;
     let began = Instant::now();
     let bodies = bench.stop().await;
     assert!(began.elapsed() <= Duration::from_millis(1250), "{:?}", began.elapsed());
