@@ -7,6 +7,7 @@ use rigwire_shared::ids::{AgentId, DeviceId, Epoch, Position};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::wire::Batch;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 async fn reported(hub: &Hub, events: &Value) -> String {
     let start = json!({"external": true, "kind": "solve", "name": "beam"}).to_string();
@@ -190,7 +191,12 @@ async fn the_sums_of_the_ledger_add_up() {
     assert!(agent["commands_sent"].as_u64().is_some_and(|sent| sent >= 1), "{agent}");
 
     let mut leaves = hub.socket("/ws/events").await;
-    let stays = hub.socket("/ws/events").await;
+    let mut stays = hub.socket("/ws/events").await;
+    // Whose ping is answered is watching: a run that is over before would show it nothing.
+    for socket in [&mut leaves, &mut stays] {
+        socket.send(Message::text(r#"{"type": "PING", "payload": {}}"#)).await;
+        while socket.next().await["type"] != "PONG" {}
+    }
     let (id, _) = hub.run(&says("x")).await;
     while !leaves.next().await["type"].as_str().is_some_and(|kind| kind.starts_with("workflow")) {}
     leaves.leave().await;
