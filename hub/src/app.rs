@@ -6,7 +6,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::doorman::Doorman;
+use crate::access::keeper::Keeper;
+use crate::access::origin::Origins;
 use crate::continuity::Continuity;
+use crate::dialect::Limits;
 use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::procedures::Procedures;
@@ -19,6 +23,10 @@ pub struct App {
     pub procedures: Arc<Procedures>,
     pub continuity: Arc<Continuity>,
     pub ledger: Arc<Ledger>,
+    pub keeper: Arc<Keeper>,
+    pub origins: Arc<Origins>,
+    pub doorman: Doorman,
+    pub limits: Limits,
     /// Cancelled when the hub stops.
     pub shutdown: CancellationToken,
     /// Open sockets, waited for when the hub stops.

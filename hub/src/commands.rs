@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::dialect::Dialect;
+
 pub mod serve;
+pub mod token;
 pub mod up;
 
 #[derive(Debug, Parser)]
@@ -18,6 +21,9 @@ pub enum Command {
     Up(up::Arguments),
     /// Run the hub; agents on other machines connect to its broker
     Serve(crate::settings::Options),
+    /// Make, list and revoke the tokens that let people, programs and agents in
+    #[command(subcommand)]
+    Token(token::Command),
 }
 
 /// Log lines go to standard error; standard output is for what was asked for.
@@ -57,10 +63,8 @@ fn say(line: std::fmt::Arguments<'_>) {
 fn say_urls(server: &crate::server::Server) {
     let address = server.address;
     say(format_args!("dashboard       http://{address}/"));
-    say(format_args!("protocol_runs   ws://{address}/api/v1/ws/execution/{{run}}"));
-    say(format_args!("device_farm     ws://{address}/ws/executions/{{run}}"));
-    say(format_args!("agent_events    ws://{address}/ws/events"));
-    say(format_args!("solver_runs     ws://{address}/api/v2/ws/runs/{{run}}"));
-    say(format_args!("test_dashboard  ws://{address}/api/ws/updates"));
+    for dialect in Dialect::ALL {
+        say(format_args!("{:<15} ws://{address}{}", dialect.as_str(), dialect.room().shown));
+    }
     say(format_args!("agents connect  {}", server.broker));
 }

@@ -1,5 +1,6 @@
-//! The five published protocols. Each is words (an event becomes messages, rendered once for all its watchers) and manners
-//! (a session without sockets: greeting, subscriptions, limits, close). Adding a sixth touches one folder and this file.
+//! The five published protocols. Each is a room of its own: words (an event becomes messages, rendered once for all its
+//! watchers), manners (a session without sockets: greeting, subscriptions, limits, close) and the paths that lead to it.
+//! Adding a sixth touches one folder and its entry in the list below.
 //! Knows no socket, no clock and no axum.
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::fanout::Published;
 
 pub use order::{Answer, Meant, Order, Outcome, Wish};
 pub use reference::BadReference;
+pub use room::{Admission, Denial, Room};
 
 pub mod agent_events;
 pub mod device_farm;
@@ -24,30 +26,47 @@ mod order;
 mod outbox;
 pub mod protocol_runs;
 mod reference;
+mod room;
 pub mod solver_runs;
 pub mod test_dashboard;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    ProtocolRuns,
-    DeviceFarm,
-    AgentEvents,
-    SolverRuns,
-    TestDashboard,
+/// The list of protocols: the folder of each holds its `ROOM`, and everything that concerns all of them goes through that.
+macro_rules! dialects {
+    ($($dialect:ident => $folder:ident),+ $(,)?) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Dialect {
+            $($dialect),+
+        }
+
+        /// The numbers of each protocol.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct Limits {
+            $(pub $folder: $folder::Limits),+
+        }
+
+        impl Dialect {
+            pub const ALL: [Self; [$(Self::$dialect),+].len()] = [$(Self::$dialect),+];
+
+            pub const fn room(self) -> &'static Room {
+                match self {
+                    $(Self::$dialect => &$folder::ROOM),+
+                }
+            }
+        }
+    };
+}
+
+dialects! {
+    ProtocolRuns => protocol_runs,
+    DeviceFarm => device_farm,
+    AgentEvents => agent_events,
+    SolverRuns => solver_runs,
+    TestDashboard => test_dashboard,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 5] =
-        [Self::ProtocolRuns, Self::DeviceFarm, Self::AgentEvents, Self::SolverRuns, Self::TestDashboard];
-
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ProtocolRuns => "protocol_runs",
-            Self::DeviceFarm => "device_farm",
-            Self::AgentEvents => "agent_events",
-            Self::SolverRuns => "solver_runs",
-            Self::TestDashboard => "test_dashboard",
-        }
+        self.room().name
     }
 
     pub const fn index(self) -> usize {
@@ -56,13 +75,7 @@ impl Dialect {
 
     /// The words of this dialect for one event: none, one or several messages, in order.
     pub fn render(self, event: &Event) -> Vec<Rendered> {
-        match self {
-            Self::ProtocolRuns => protocol_runs::message::render(event),
-            Self::DeviceFarm => device_farm::message::render(event),
-            Self::AgentEvents => agent_events::message::render(event),
-            Self::SolverRuns => solver_runs::message::render(event),
-            Self::TestDashboard => test_dashboard::message::render(event),
-        }
+        (self.room().render)(event)
     }
 }
 
@@ -168,6 +181,8 @@ pub trait Session: Send {
     fn dialect(&self) -> Dialect;
     /// The socket is open. Greets, or asks to watch what the URL names.
     fn open(&mut self, now: Moment);
+    /// Called instead of `open`: the client is not let in, and hears why in its protocol's own form before the close.
+    fn deny(&mut self, denial: &Denial, now: Moment);
     fn handle_view(&mut self, view: View, now: Moment);
     fn handle_text(&mut self, text: &str, now: Moment);
     fn handle_event(&mut self, published: &Published, now: Moment);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use serde_json::json;
 
+use crate::access::{Principal, Role, gate};
 use crate::api::{devices, runs};
 use crate::app::App;
 use crate::command_line::{self, Control, Known, Line, Meaning, Refusal};
@@ -20,8 +22,12 @@ use crate::procedures::ProcedureError;
 use crate::store::RunRow;
 
 /// A socket's order, whatever comes of it.
-pub async fn answer(app: &App, order: Order) -> Answer {
+pub async fn answer(app: &App, who: Option<&Principal>, order: Order) -> Answer {
     let began = Instant::now();
+    if let Err(error) = may(who, &order.wish) {
+        let outcome = Outcome::Refused { code: error.code(), message: error.detail().to_owned() };
+        return Answer { correlation_id: order.correlation_id, outcome };
+    }
     let outcome = match order.wish {
         Wish::Plan { line } => plan(app, &line).await.map(|meant| Outcome::Planned {
             line,
@@ -38,6 +44,18 @@ pub async fn answer(app: &App, order: Order) -> Answer {
     let outcome =
         outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code(), message: error.detail().to_owned() });
     Answer { correlation_id: order.correlation_id, outcome }
+}
+
+/// Whoever may look may have a line explained; only operators have it carried out.
+fn may(who: Option<&Principal>, wish: &Wish) -> Result<(), ApiError> {
+    let needed = match wish {
+        Wish::Plan { .. } => Role::Viewer,
+        Wish::Start(_) | Wish::StartSaved { .. } | Wish::Control { .. } => Role::Operator,
+    };
+    who.map_or_else(
+        || Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a token is needed")),
+        |who| gate::permit(who, needed),
+    )
 }
 
 fn started(run: &RunSnapshot) -> Outcome {

@@ -1,5 +1,6 @@
 //! The hub: aggregates all agents, runs plans on the fleet, keeps the record and serves five published protocols.
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod artifact;
@@ -9,6 +10,7 @@ pub mod commands;
 pub mod continuity;
 mod csv;
 pub mod demo;
+pub mod describe;
 pub mod dialect;
 pub mod error;
 pub mod event;
@@ -28,6 +30,7 @@ pub mod procedure;
 pub mod procedures;
 pub mod report;
 pub mod router;
+pub mod routes;
 pub mod run;
 pub mod scale;
 pub mod server;

@@ -1,7 +1,7 @@
 //! The hub's program: arguments, then the command that was asked for.
 
 use clap::Parser;
-use rigwire::commands::{Arguments, Command, serve, up};
+use rigwire::commands::{Arguments, Command, serve, token, up};
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
@@ -16,6 +16,7 @@ fn main() -> std::process::ExitCode {
         match arguments.command {
             Command::Up(arguments) => up::run(arguments).await,
             Command::Serve(options) => serve::run(options).await,
+            Command::Token(command) => token::run(&command),
         }
     });
     match outcome {

@@ -1,123 +1,112 @@
 //! Every URL on one screen.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Query, State, WebSocketUpgrade};
+use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::{Method, StatusCode};
-use axum::response::{Html, Response};
-use axum::routing::{get, post};
-use serde::Deserialize;
-use uuid::Uuid;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Html;
 
+use crate::access::Role::{Operator, Viewer};
+use crate::access::gate;
 use crate::api::{
     agents, artifacts, commands, completeness, devices, external, health, ledger, logs, metrics, parts, procedures,
     reports, reservations, runs,
 };
 use crate::app::App;
-use crate::dialect::{Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
+use crate::describe::Operation;
+use crate::dialect::Dialect;
 use crate::error::{ApiError, in_json};
-use crate::websocket::{upgrade, upgrade_then};
+use crate::routes::Routes;
 
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
 
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/", get(page))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/api/v1/runs", get(runs::list).post(runs::start))
-        .route("/api/v1/runs/{id}", get(runs::get))
-        .route("/api/v1/runs/{id}/cancel", post(runs::cancel))
-        .route("/api/v1/runs/{id}/pause", post(runs::pause))
-        .route("/api/v1/runs/{id}/resume", post(runs::resume))
-        .route("/api/v1/runs/{id}/events", get(runs::events).post(external::events))
-        .route("/api/v1/runs/{id}/steps", get(runs::steps))
-        .route("/api/v1/runs/{id}/tests", get(parts::tests))
-        .route("/api/v1/runs/{id}/iterations", get(parts::iterations))
-        .route("/api/v1/runs/{id}/ask", post(parts::ask))
-        .route("/api/v1/runs/{id}/tell", post(parts::tell))
-        .route("/api/v1/runs/{id}/artifacts", get(artifacts::list))
-        .route("/api/v1/runs/{id}/logs", get(logs::get))
-        .route("/api/v1/runs/{id}/metrics", get(metrics::get))
-        .route("/api/v1/runs/{id}/completeness", get(completeness::get))
-        .route("/api/v1/ledger", get(ledger::get))
-        .route("/api/v1/artifacts/{*path}", get(artifacts::get))
-        .route("/api/v1/commands", post(commands::post))
-        .route("/api/v1/reports/{id}", get(reports::get))
-        .route("/api/v1/devices", get(devices::list))
-        .route("/api/v1/devices/{id}", get(devices::get))
-        .route("/api/v1/devices/{id}/lease", post(reservations::reserve).delete(reservations::give_back))
-        .route("/api/v1/leases", get(reservations::list))
-        .route("/api/v1/agents", get(agents::list))
-        .route("/api/v1/procedures", get(procedures::list))
-        .route("/api/v1/procedures/schema.json", get(procedures::schema))
-        .route("/api/v1/procedures/{name}", get(procedures::get).put(procedures::put).delete(procedures::delete))
-        // protocol_runs: the document's path, and two that its clients dial.
-        .route("/api/v1/ws/execution/{id}", get(protocol_run))
-        .route("/api/v1/ws/runs/{id}", get(protocol_run))
-        .route("/api/v1/ws/ws/runs/{id}", get(protocol_run))
-        // device_farm: the document's path, and two that its clients dial.
-        .route("/ws/executions/{id}", get(execution))
-        .route("/api/v1/ws/executions/{id}", get(execution))
-        .route("/api/v1/ws/devices", get(farm_devices))
-        // agent_events
-        .route("/ws/events", get(agent_event_stream))
-        .route("/ws/workflow", get(agent_event_stream))
-        // solver_runs
-        .route("/api/v2/ws/runs/{id}", get(solver_run))
-        .route("/api/v2/ws/optimizations/{id}", get(optimization))
-        // test_dashboard
-        .route("/api/ws/updates", get(updates))
+    routes()
+        .into_router()
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(axum::middleware::map_response(in_json))
+        .layer(from_fn_with_state(app.clone(), gate::pass))
+        .layer(map_response(in_json))
         .with_state(app)
+}
+
+/// The hub's own interface, then each protocol's sockets and neighbours.
+pub fn routes() -> Routes {
+    Dialect::ALL.into_iter().fold(native(Routes::default()), |routes, dialect| routes.with(dialect.room().routes))
+}
+
+fn native(routes: Routes) -> Routes {
+    routes
+        .open("/", page, Operation::new("The page for people"))
+        .open("/healthz", health::live, Operation::new("Whether the hub lives"))
+        .open("/readyz", health::ready, Operation::new("Whether all its parts serve"))
+        .get("/api/v1/runs", Viewer, runs::list, Operation::new("Runs, newest first"))
+        .post("/api/v1/runs", Operator, runs::start, Operation::new("Start a run"))
+        .get("/api/v1/runs/{id}", Viewer, runs::get, Operation::new("A run as it stands"))
+        .post("/api/v1/runs/{id}/cancel", Operator, runs::cancel, Operation::new("Cancel a run"))
+        .post("/api/v1/runs/{id}/pause", Operator, runs::pause, Operation::new("Pause a run before its next step"))
+        .post("/api/v1/runs/{id}/resume", Operator, runs::resume, Operation::new("Let a paused run go on"))
+        .get("/api/v1/runs/{id}/events", Viewer, runs::events, Operation::new("Events of a run, in order"))
+        .post(
+            "/api/v1/runs/{id}/events",
+            Operator,
+            external::events,
+            Operation::new("Report what happens in a run of a program outside"),
+        )
+        .get("/api/v1/runs/{id}/steps", Viewer, runs::steps, Operation::new("Steps of a run"))
+        .get("/api/v1/runs/{id}/tests", Viewer, parts::tests, Operation::new("Tests of a suite, with their attempts"))
+        .get("/api/v1/runs/{id}/iterations", Viewer, parts::iterations, Operation::new("Iterations of a study"))
+        .post("/api/v1/runs/{id}/ask", Operator, parts::ask, Operation::new("What a study wants tried next"))
+        .post("/api/v1/runs/{id}/tell", Operator, parts::tell, Operation::new("What came of a trial"))
+        .get("/api/v1/runs/{id}/artifacts", Viewer, artifacts::list, Operation::new("Files of a run"))
+        .get("/api/v1/runs/{id}/logs", Viewer, logs::get, Operation::new("Log of a run"))
+        .get("/api/v1/runs/{id}/metrics", Viewer, metrics::get, Operation::new("Measured values of a run"))
+        .get(
+            "/api/v1/runs/{id}/completeness",
+            Viewer,
+            completeness::get,
+            Operation::new("Whether all of a run is in the record"),
+        )
+        .get(
+            "/api/v1/ledger",
+            Viewer,
+            ledger::get,
+            Operation::new("What arrived, what was passed on, and what was not"),
+        )
+        .get("/api/v1/artifacts/{*path}", Viewer, artifacts::get, Operation::new("A file of a run"))
+        .post("/api/v1/commands", Operator, commands::post, Operation::new("Carry out a typed line, or show its plan"))
+        .get("/api/v1/reports/{id}", Viewer, reports::get, Operation::new("A run as a document"))
+        .get("/api/v1/devices", Viewer, devices::list, Operation::new("Devices of all agents"))
+        .get("/api/v1/devices/{id}", Viewer, devices::get, Operation::new("A device as it stands"))
+        .post(
+            "/api/v1/devices/{id}/lease",
+            Operator,
+            reservations::reserve,
+            Operation::new("Reserve a device for a person"),
+        )
+        .delete(
+            "/api/v1/devices/{id}/lease",
+            Operator,
+            reservations::give_back,
+            Operation::new("Give a reserved device back"),
+        )
+        .get("/api/v1/leases", Viewer, reservations::list, Operation::new("Who holds which device"))
+        .get("/api/v1/agents", Viewer, agents::list, Operation::new("Agents"))
+        .get("/api/v1/procedures", Viewer, procedures::list, Operation::new("Procedures by name"))
+        .get(
+            "/api/v1/procedures/schema.json",
+            Viewer,
+            procedures::schema,
+            Operation::new("What a procedure may say, as JSON Schema"),
+        )
+        .get("/api/v1/procedures/{name}", Viewer, procedures::get, Operation::new("A procedure"))
+        .put("/api/v1/procedures/{name}", Operator, procedures::put, Operation::new("Store a procedure"))
+        .delete("/api/v1/procedures/{name}", Operator, procedures::delete, Operation::new("Remove a procedure"))
 }
 
 async fn page() -> Html<&'static str> {
     Html(include_str!("../web/index.html"))
-}
-
-async fn protocol_run(socket: WebSocketUpgrade, State(app): State<App>, Path(id): Path<String>) -> Response {
-    upgrade(socket, &app, protocol_runs::session::Session::new(id.parse()))
-}
-
-async fn execution(socket: WebSocketUpgrade, State(app): State<App>, Path(id): Path<String>) -> Response {
-    upgrade(socket, &app, device_farm::session::Session::execution(id.parse()))
-}
-
-async fn farm_devices(socket: WebSocketUpgrade, State(app): State<App>) -> Response {
-    upgrade(socket, &app, device_farm::session::Session::devices())
-}
-
-async fn agent_event_stream(socket: WebSocketUpgrade, State(app): State<App>) -> Response {
-    upgrade(socket, &app, agent_events::session::Session::new())
-}
-
-async fn solver_run(socket: WebSocketUpgrade, State(app): State<App>, Path(id): Path<String>) -> Response {
-    upgrade(socket, &app, solver_runs::session::Session::run(id.parse()))
-}
-
-async fn optimization(socket: WebSocketUpgrade, State(app): State<App>, Path(id): Path<String>) -> Response {
-    upgrade(socket, &app, solver_runs::session::Session::optimization(id.parse()))
-}
-
-#[derive(Debug, Deserialize)]
-struct UpdatesQuery {
-    client_id: Option<String>,
-}
-
-async fn updates(socket: WebSocketUpgrade, State(app): State<App>, Query(query): Query<UpdatesQuery>) -> Response {
-    let client = test_dashboard::session::client_id(query.client_id.as_deref(), Uuid::new_v4());
-    let resumed = app.continuity.last(&client, Instant::now());
-    let session = test_dashboard::session::Session::new(client.clone(), resumed);
-    let continuity = Arc::clone(&app.continuity);
-    upgrade_then(socket, &app, session, move |session| {
-        continuity.keep(client, session.last_sequence().unwrap_or(resumed), Instant::now());
-    })
 }
 
 async fn unknown(OriginalUri(uri): OriginalUri) -> ApiError {

@@ -11,11 +11,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::doorman::Doorman;
+use crate::access::keeper::Keeper;
 use crate::app::App;
 use crate::broker::{Broker, Stop};
 use crate::mqtt;
 use crate::procedures::Procedures;
-use crate::settings::{BrokerChoice, Settings};
+use crate::settings::{Auth, BrokerChoice, Settings};
 use crate::store::{self, Store, Writer};
 use crate::{hub, procedures, router};
 
@@ -80,16 +82,27 @@ impl Server {
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
         let (watched, stop) = (Arc::clone(&procedures), core.clone());
         parts.spawn(async move { ("procedures", procedures::watch::run(watched, stop).await) });
+        let keeper = Arc::new(match settings.auth {
+            Auth::None => Keeper::open_to_all(),
+            Auth::Token => Keeper::with_tokens(settings.data.clone()),
+        });
+        let (watched, stop) = (Arc::clone(&keeper), core.clone());
+        parts.spawn(async move { ("tokens", watched.run(stop).await) });
         let app = App {
             hub,
             address,
             procedures,
             continuity: Arc::default(),
             ledger: Arc::default(),
+            keeper: Arc::clone(&keeper),
+            origins: Arc::new(settings.origins.clone()),
+            doorman: Doorman::default(),
+            limits: settings.limits,
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };
-        let (service, stop) = (router::router(app.clone()), front.clone());
+        let service = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let stop = front.clone();
         parts.spawn(async move {
             let serve = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
             let too_slow = async {

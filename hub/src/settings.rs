@@ -8,7 +8,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::access::origin::Origins;
 use crate::artifact::Limits;
+use crate::dialect;
 use crate::lease::LIFE_DEFAULT;
 use rigwire_shared::broker::BrokerAddress;
 
@@ -37,9 +39,13 @@ pub struct Options {
     /// TOML file with the same settings
     #[arg(long, env = "RIGWIRE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Whether clients and agents need a token. Without one the hub listens on loopback only, unless none is said here
+    /// Whether clients and agents need a token: none or token. Without one the hub listens on loopback only, unless none is
+    /// said here
     #[arg(long, env = "RIGWIRE_AUTH", value_name = "MODE")]
     pub auth: Option<Auth>,
+    /// Origins of pages elsewhere that may use the hub, separated by commas, or * for all
+    #[arg(long, env = "RIGWIRE_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Option<Vec<String>>,
     /// Largest file of a run that is kept, in MiB [default: 256]
     #[arg(long, env = "RIGWIRE_ARTIFACT_FILE_MIB", value_name = "MIB")]
     pub artifact_file_mib: Option<u32>,
@@ -58,7 +64,10 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
+    /// Everyone who reaches the hub may use it.
     None,
+    /// Who has a token may use it, as far as the token's role goes.
+    Token,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +78,7 @@ struct File {
     mqtt: Option<String>,
     data: Option<PathBuf>,
     auth: Option<Auth>,
+    cors_origins: Option<Vec<String>>,
     artifact_file_mib: Option<u32>,
     artifact_run_mib: Option<u32>,
     lease_life: Option<String>,
@@ -82,6 +92,9 @@ pub struct Settings {
     pub data: PathBuf,
     pub artifacts: Limits,
     pub lease_life: Duration,
+    pub auth: Auth,
+    pub origins: Origins,
+    pub limits: dialect::Limits,
     pub log: String,
 }
 
@@ -95,11 +108,12 @@ impl Settings {
     pub fn load(options: Options) -> anyhow::Result<Self> {
         let file = options.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let listen = options.listen.or(file.listen).map_or_else(|| LISTEN.parse(), Ok)?;
-        let closed = options.auth.or(file.auth).is_none();
+        let auth = options.auth.or(file.auth);
+        let closed = auth.is_none();
         if closed && !listen.ip().is_loopback() {
             anyhow::bail!(
                 "listen is {listen}, which others can reach, and clients need no token: \
-                 listen on 127.0.0.1, or say auth none if everyone who reaches it may use the hardware"
+                 listen on 127.0.0.1, say auth token, or say auth none if everyone who reaches it may use the hardware"
             );
         }
         // An option for one kind of broker beats a file's key for the other.
@@ -115,7 +129,8 @@ impl Settings {
                 if closed && !listen.ip().is_loopback() {
                     anyhow::bail!(
                         "mqtt-listen is {listen}, which others can reach, and agents need no password: \
-                         listen on 127.0.0.1, or say auth none if everyone who reaches it may use the hardware"
+                         listen on 127.0.0.1, say auth token, or say auth none if everyone who reaches it may use \
+                         the hardware"
                     );
                 }
                 BrokerChoice::Embedded(listen)
@@ -133,6 +148,9 @@ impl Settings {
             artifacts,
             data: options.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
             lease_life: options.lease_life.or(file.lease_life).as_deref().map_or(Ok(LIFE_DEFAULT), life)?,
+            auth: auth.unwrap_or(Auth::None),
+            origins: Origins::new(&options.cors_origins.or(file.cors_origins).unwrap_or_default())?,
+            limits: dialect::Limits::default(),
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -199,7 +217,7 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`"
         );
     }
 

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use rigwire_shared::ids::DeviceId;
 use rigwire_shared::time::Timestamp;
 
+use crate::access::{Principal, Refused};
 use crate::app::App;
-use crate::dialect::{Moment, Output, Request, Session, Text, View};
+use crate::dialect::{Denial, Moment, Output, Request, Session, Text, View};
 use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
 use crate::interpreter;
 use crate::ledger::{Ledger, Watcher};
 use crate::preview::Viewer;
+use crate::routes::Door;
 
 /// tungstenite clears its whole read buffer at every wake; its default of 128 KiB costs more than everything else together.
 const READ_BUFFER: usize = 2 * 1024;
@@ -40,24 +42,29 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED: u16 = 1003;
+const POLICY: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 const TRY_AGAIN_LATER: u16 = 1013;
 
 /// Names sockets for as long as the hub runs.
 static NEXT_VIEWER: AtomicU64 = AtomicU64::new(1);
 
-pub fn upgrade(socket: WebSocketUpgrade, app: &App, session: impl Session + 'static) -> Response {
-    upgrade_then(socket, app, session, |_| {})
+pub fn upgrade(door: Door, session: impl Session + 'static) -> Response {
+    upgrade_then(door, session, |_| {})
 }
 
 /// `ended` sees the session once its socket is closed.
 pub fn upgrade_then<S: Session + 'static>(
-    upgrade: WebSocketUpgrade,
-    app: &App,
+    Door { upgrade, app, caller }: Door,
     session: S,
     ended: impl FnOnce(&S) + Send + 'static,
 ) -> Response {
-    let app = app.clone();
+    let dialect = session.dialect();
+    // A page cannot read why a handshake was refused, so everyone is let in as far as to hear it.
+    let place = match &caller.who {
+        Ok(_) => app.doorman.enter(dialect, (dialect.room().admission)(&app.limits), caller.client()),
+        Err(refused) => Err(Denial::Unauthorized(refused.to_string())),
+    };
     let shutdown = app.shutdown.clone();
     let tracker = app.sockets.clone();
     let ledger = Arc::clone(&app.ledger);
@@ -70,6 +77,7 @@ pub fn upgrade_then<S: Session + 'static>(
                 let mut connection = Connection {
                     socket,
                     session,
+                    who: caller.who,
                     viewer: Viewer(viewer),
                     hub: app.hub.clone(),
                     app,
@@ -84,10 +92,11 @@ pub fn upgrade_then<S: Session + 'static>(
                 let why = tokio::select! {
                     biased;
                     () = shutdown.cancelled() => closing(GOING_AWAY, "the hub is stopping"),
-                    why = connection.serve() => why,
+                    why = connection.serve(place.as_ref().err()) => why,
                 };
                 ended(&connection.session);
                 connection.finish(why).await;
+                drop(place);
             })
         },
     )
@@ -96,6 +105,7 @@ pub fn upgrade_then<S: Session + 'static>(
 struct Connection<S> {
     socket: WebSocket,
     session: S,
+    who: Result<Principal, Refused>,
     hub: Hub,
     app: App,
     viewer: Viewer,
@@ -124,11 +134,16 @@ fn moment() -> Moment {
 }
 
 impl<S: Session> Connection<S> {
-    async fn serve(&mut self) -> Ended {
-        self.session.open(moment());
+    async fn serve(&mut self, denial: Option<&Denial>) -> Ended {
+        match denial {
+            None => self.session.open(moment()),
+            Some(denial) => self.session.deny(denial, moment()),
+        }
         if let Err(ended) = self.carry_out().await {
             return ended;
         }
+        let mut tokens = self.app.keeper.changes();
+        let expires = self.who.as_ref().ok().and_then(|who| who.expires_at);
         let mut heard = Instant::now();
         let mut pinged = false;
         loop {
@@ -145,6 +160,8 @@ impl<S: Session> Connection<S> {
                     self.receive(received).await
                 }
                 () = self.queue.arrival() => self.deliver().await,
+                _ = tokens.changed() => self.check_token(),
+                () = until(expires) => self.check_token(),
                 () = tokio::time::sleep_until(deadline.into()) => {
                     if deadline < silence {
                         self.session.handle_timeout(moment());
@@ -160,6 +177,14 @@ impl<S: Session> Connection<S> {
             if let Err(ended) = step {
                 return ended;
             }
+        }
+    }
+
+    /// Who was let in by a token that is good no longer has to go.
+    fn check_token(&self) -> Result<(), Ended> {
+        match &self.who {
+            Ok(who) if self.app.keeper.may_stay(who, Timestamp::now()) => Ok(()),
+            Ok(_) | Err(_) => Err(closing(POLICY, "UNAUTHORIZED")),
         }
     }
 
@@ -234,7 +259,7 @@ impl<S: Session> Connection<S> {
                 Output::Do(Request::Order(order)) => {
                     // A plan is seen before it is carried out, also by a client behind a slow line.
                     self.flush().await?;
-                    let answer = interpreter::answer(&self.app, order).await;
+                    let answer = interpreter::answer(&self.app, self.who.as_ref().ok(), order).await;
                     self.session.handle_view(View::Answered(Box::new(answer)), moment());
                 }
                 Output::Close { code, reason } => {
@@ -301,6 +326,17 @@ async fn bounded(write: impl Future<Output = Result<(), axum::Error>>) -> Result
     match tokio::time::timeout(SEND_TIMEOUT, write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Ended::Gone),
+    }
+}
+
+/// Returns at this time, or never. It is asked anew at every turn, so a clock that is set counts.
+async fn until(end: Option<Timestamp>) {
+    match end {
+        Some(end) => {
+            let left = end.0.saturating_sub(Timestamp::now().0).max(0).unsigned_abs();
+            tokio::time::sleep(Duration::from_micros(left)).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

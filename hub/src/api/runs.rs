@@ -187,13 +187,7 @@ fn urls(host: &str, run: &RunSnapshot) -> serde_json::Value {
     let id = run.header.id;
     let mut urls = serde_json::Map::new();
     for dialect in Dialect::ALL {
-        let path = match dialect {
-            Dialect::ProtocolRuns => format!("/api/v1/ws/execution/{id}"),
-            Dialect::DeviceFarm => format!("/ws/executions/{id}"),
-            Dialect::AgentEvents => "/ws/events".to_owned(),
-            Dialect::SolverRuns => format!("/api/v2/ws/runs/{id}"),
-            Dialect::TestDashboard => "/api/ws/updates".to_owned(),
-        };
+        let path = (dialect.room().path)(&run.header);
         urls.insert(dialect.as_str().to_owned(), format!("ws://{host}{path}").into());
     }
     urls.insert("report".to_owned(), format!("http://{host}/api/v1/reports/{id}?format=html").into());

@@ -2,8 +2,24 @@
 //! Knows no other dialect, no socket and no clock.
 //!
 //! A sixth dialect is a folder like this one: `message.rs` puts every event into the protocol's words, or says with an
-//! explicit arm that it has none; `session.rs` implements `Session`. Add it to `Dialect` and follow the compiler, route its
-//! URL, and give it golden files and transcripts under `tests/golden/`.
+//! explicit arm that it has none; `session.rs` implements `Session`; `door.rs` has the paths that lead to it. Enter it in the
+//! list in `dialect.rs`, and give it golden files and transcripts under `tests/golden/`.
 
+use super::{Admission, Room};
+
+mod door;
 pub mod message;
 pub mod session;
+
+pub(super) const ROOM: Room = Room {
+    name: "protocol_runs",
+    render: message::render,
+    path: |run| format!("/api/v1/ws/execution/{}", run.id),
+    shown: "/api/v1/ws/execution/{run}",
+    admission: |_| Admission::Unlimited,
+    routes: door::routes,
+};
+
+/// This protocol sets no numbers that a user could change.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits;

@@ -2,7 +2,23 @@
 //! `/api/v2/ws/optimizations/{optimization_id}`. Knows no other dialect, no socket and no clock.
 //!
 //! `message.rs` puts every event into the protocol's words, or says with an explicit arm that it has none; `session.rs`
-//! implements `Session`. A sixth dialect is a folder of the same shape beside this one, listed in `Dialect`.
+//! implements `Session`; `door.rs` has the paths that lead to it.
 
+use super::{Admission, Room};
+
+mod door;
 pub mod message;
 pub mod session;
+
+pub(super) const ROOM: Room = Room {
+    name: "solver_runs",
+    render: message::render,
+    path: |run| format!("/api/v2/ws/runs/{}", run.id),
+    shown: "/api/v2/ws/runs/{run}",
+    admission: |_| Admission::Unlimited,
+    routes: door::routes,
+};
+
+/// This protocol sets no numbers that a user could change.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits;

@@ -1,11 +1,27 @@
 //! Runs as suite executions for test dashboards: `/api/ws/updates`. Knows no other dialect, no socket and no clock.
 //!
 //! `message.rs` puts every event into the protocol's words, `envelope.rs` numbers them for one client, `client.rs` reads
-//! what clients send, `subscription.rs` decides what they get, `session.rs` implements `Session`. A sixth dialect is a
-//! folder of the same shape beside this one, listed in `Dialect`.
+//! what clients send, `subscription.rs` decides what they get, `session.rs` implements `Session`, `door.rs` has
+//! the paths that lead to it.
+
+use super::{Admission, Room};
 
 mod client;
+mod door;
 mod envelope;
 pub mod message;
 pub mod session;
 mod subscription;
+
+pub(super) const ROOM: Room = Room {
+    name: "test_dashboard",
+    render: message::render,
+    path: |_| "/api/ws/updates".to_owned(),
+    shown: "/api/ws/updates",
+    admission: |_| Admission::Unlimited,
+    routes: door::routes,
+};
+
+/// This protocol sets no numbers that a user could change.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits;

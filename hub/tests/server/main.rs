@@ -1,6 +1,7 @@
 //! A whole hub in this process, talked to from outside: HTTP, sockets and the broker.
 #![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
 
+mod access;
 mod artifacts;
 mod broker;
 mod campaigns;

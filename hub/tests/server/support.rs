@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use rigwire::server::Server;
-use rigwire::settings::{BrokerChoice, Settings};
+use rigwire::settings::{Auth, BrokerChoice, Settings};
 use rigwire_shared::broker::BrokerAddress;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,15 +38,21 @@ impl Hub {
         Self::with_broker(BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap())).await
     }
 
+    /// One that asks for tokens.
+    pub(crate) async fn with_tokens() -> Self {
+        let broker = BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap());
+        Self::within(tempfile::tempdir().unwrap(), broker, Auth::Token).await
+    }
+
     pub(crate) async fn with_outside_broker(address: BrokerAddress) -> Self {
         Self::with_broker(BrokerChoice::Outside(address)).await
     }
 
     async fn with_broker(broker: BrokerChoice) -> Self {
-        Self::within(tempfile::tempdir().unwrap(), broker).await
+        Self::within(tempfile::tempdir().unwrap(), broker, Auth::None).await
     }
 
-    async fn within(directory: tempfile::TempDir, broker: BrokerChoice) -> Self {
+    async fn within(directory: tempfile::TempDir, broker: BrokerChoice, auth: Auth) -> Self {
         let data = directory.path().join("data");
         let settings = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -54,6 +60,9 @@ impl Hub {
             data,
             artifacts: rigwire::artifact::Limits::default(),
             lease_life: Duration::from_secs(90),
+            auth,
+            origins: rigwire::access::origin::Origins::new(&["https://board.example".to_owned()]).unwrap(),
+            limits: rigwire::dialect::Limits::default(),
             log: "info".to_owned(),
         };
         let server = Server::start(&settings).await.unwrap();
@@ -63,7 +72,7 @@ impl Hub {
     /// Stops, and starts again on what it kept.
     pub(crate) async fn restart(self) -> Self {
         self.server.stop().await;
-        Self::within(self.directory, BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap())).await
+        Self::within(self.directory, BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap()), Auth::None).await
     }
 
     pub(crate) fn data(&self) -> std::path::PathBuf {

@@ -12,7 +12,7 @@ use crate::command_line::{Plan, Refusal};
 use crate::dialect::outbox::Outbox;
 use crate::dialect::reference::quote;
 use crate::dialect::{
-    self, Answer, Dialect, Interest, Meant, Moment, Order, Outcome, Output, Request, View, Wish, rfc3339,
+    self, Answer, Denial, Dialect, Interest, Meant, Moment, Order, Outcome, Output, Request, View, Wish, rfc3339,
 };
 use crate::fanout::Published;
 use crate::model::StartRun;
@@ -32,6 +32,8 @@ const NAMES_MAX: usize = 200;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Open at once; the next one is closed with 1008.
+    pub connections: usize,
     /// A client that has sent a PING is closed after three of these without another.
     pub heartbeat_interval: Duration,
     /// A client with more errors than this is closed at the next sweep.
@@ -41,7 +43,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { heartbeat_interval: Duration::from_secs(30), errors: 10, sweep_interval: Duration::from_secs(60) }
+        Self {
+            connections: 100,
+            heartbeat_interval: Duration::from_secs(30),
+            errors: 10,
+            sweep_interval: Duration::from_secs(60),
+        }
     }
 }
 
@@ -276,6 +283,11 @@ impl dialect::Session for Session {
         self.next_sweep = Some(now.instant + self.limits.sweep_interval);
         self.say(WELCOME, None, now);
         self.outbox.ask(Request::Watch(Interest::Runs));
+    }
+
+    fn deny(&mut self, denial: &Denial, now: Moment) {
+        self.refuse(denial.code(), &denial.explanation(), None, now);
+        self.outbox.close(denial.close_code(), denial.reason());
     }
 
     fn handle_view(&mut self, view: View, now: Moment) {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Sockets of one client at the same time.
+    pub connections: usize,
     /// Progress of an execution is told at most once in this time; the newest is told when it is over.
     pub progress_interval: Duration,
     /// Progress of a run that is under way is told again after this time without news.
@@ -24,6 +26,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 10,
             progress_interval: Duration::from_secs(1),
             progress_repeat: Duration::from_secs(2),
             logs_per_second: 100,

@@ -11,7 +11,7 @@ use rigwire_shared::time::Timestamp;
 
 use crate::dialect::outbox::Outbox;
 use crate::dialect::{
-    self, BadReference, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
+    self, BadReference, Denial, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
 };
 use crate::event::{DeviceEvent, DeviceSnapshot, EventKind, Progress, RunEvent, RunEventBody, RunSnapshot, RunStatus};
 use crate::fanout::Published;
@@ -368,6 +368,11 @@ impl dialect::Session for Session {
             }
             None => {}
         }
+    }
+
+    fn deny(&mut self, denial: &Denial, now: Moment) {
+        self.send_error(denial.code(), &denial.explanation(), None, now);
+        self.outbox.close(denial.close_code(), denial.reason());
     }
 
     fn handle_view(&mut self, view: View, now: Moment) {

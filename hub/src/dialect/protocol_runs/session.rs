@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::dialect::outbox::Outbox;
-use crate::dialect::{self, BadReference, Dialect, Interest, Moment, Output, Request, RunReference, View};
+use crate::dialect::{self, BadReference, Denial, Dialect, Interest, Moment, Output, Request, RunReference, View};
 use crate::event::{EventKind, RunEventBody};
 use crate::fanout::Published;
 
@@ -41,6 +41,11 @@ impl dialect::Session for Session {
                 self.outbox.close(UNSUPPORTED_DATA, reason);
             }
         }
+    }
+
+    fn deny(&mut self, denial: &Denial, now: Moment) {
+        self.outbox.send_text(message::error(&denial.explanation(), now.at).text);
+        self.outbox.close(denial.close_code(), denial.reason());
     }
 
     fn handle_view(&mut self, view: View, now: Moment) {

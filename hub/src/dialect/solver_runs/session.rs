@@ -6,7 +6,7 @@ use rigwire_shared::value::Value;
 
 use crate::dialect::outbox::Outbox;
 use crate::dialect::reference::quote;
-use crate::dialect::{self, BadReference, Dialect, Interest, Moment, Output, Request, RunReference, View};
+use crate::dialect::{self, BadReference, Denial, Dialect, Interest, Moment, Output, Request, RunReference, View};
 use crate::event::EventKind;
 use crate::fanout::Published;
 
@@ -65,6 +65,11 @@ impl dialect::Session for Session {
             Ok(reference) => self.outbox.ask(Request::Watch(Interest::Run(reference))),
             Err(_) => self.refuse(now),
         }
+    }
+
+    fn deny(&mut self, denial: &Denial, now: Moment) {
+        self.send_error(&denial.explanation(), now);
+        self.outbox.close(denial.close_code(), denial.reason());
     }
 
     fn handle_view(&mut self, view: View, now: Moment) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::dialect::outbox::Outbox;
-use crate::dialect::{self, Dialect, Interest, Moment, Output, Request, View};
+use crate::dialect::{self, Denial, Dialect, Interest, Moment, Output, Request, View};
 use crate::fanout::Published;
 
 use super::client::{self, ClientMessage};
@@ -61,6 +61,11 @@ impl dialect::Session for Session {
     fn open(&mut self, now: Moment) {
         let text = envelope::control("connected", &Connected { client_id: &self.client_id }, now.at);
         self.outbox.send_text(text);
+    }
+
+    fn deny(&mut self, denial: &Denial, now: Moment) {
+        self.refuse(&denial.explanation(), now);
+        self.outbox.close(denial.close_code(), denial.reason());
     }
 
     fn handle_view(&mut self, view: View, _now: Moment) {
