@@ -15,6 +15,7 @@ pub mod rest;
 pub mod rig;
 pub mod simulator;
 pub mod soak;
+pub mod told;
 pub mod user;
 pub mod wait;
 pub mod watcher;
