@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rigwire::dialect::Dialect;
+
 const CORES: &[&str] = &[
     "hub/src/artifact",
     "hub/src/command_line",
@@ -71,6 +73,46 @@ fn cores_name_nothing_of_the_shells() {
                 let line = line.split("//").next().unwrap();
                 if let Some(foreign) = FOREIGN.iter().find(|foreign| line.contains(**foreign)) {
                     broken.push(format!("{}:{}: {foreign}", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The names of a protocol, as a path and as a type.
+fn names(dialect: Dialect) -> [String; 2] {
+    let folder = dialect.as_str();
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    [folder.to_owned(), folder.split('_').map(capital).collect()]
+}
+
+/// Another protocol is a folder and its entry in the list: nothing else in the hub knows one by name, and none knows another.
+#[test]
+fn a_protocol_is_known_to_its_own_folder_and_the_list_alone() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![source.clone()];
+    let mut broken = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let place = path.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if place == "dialect.rs" || path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let lines = code.lines().map(|line| line.split("//").next().unwrap());
+            for dialect in Dialect::ALL {
+                let home = format!("dialect/{}", dialect.as_str());
+                let at_home = place.strip_prefix(&home).is_some_and(|rest| rest.starts_with(['/', '.']));
+                let named = |line: &str| names(dialect).iter().any(|name| line.contains(name.as_str()));
+                if !at_home && lines.clone().any(named) {
+                    broken.push(format!("{place} names {}", dialect.as_str()));
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! What CONFORMANCE.md names is there: each row of it has a test, a golden file or a transcript that exists, and no message or
 //! story of a protocol is left out of it.
-#![expect(clippy::unwrap_used, reason = "a test says what it looks for and panics otherwise")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
