@@ -36,7 +36,16 @@ pub async fn pass(State(app): State<App>, mut request: Request, next: Next) -> R
             return ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN_ORIGIN", detail).into_response();
         }
     }
-    let token = bearer(headers).map(str::to_owned).or_else(|| token_of(request.uri()));
+    let token = bearer(headers).map(str::to_owned);
+    // Nothing behind the gate sees a token, so nothing behind it can log one.
+    let in_url = request.uri().query().and_then(take_token);
+    let token = match in_url {
+        Some((in_url, rest)) => {
+            *request.uri_mut() = without_token(request.uri(), &rest);
+            token.or(Some(in_url))
+        }
+        None => token,
+    };
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let who = app.keeper.principal(token.as_deref(), Timestamp::now());
@@ -96,10 +105,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// Letters, digits, `-`, `_` and `.` are all that a token is made of, so nothing in it is escaped.
-fn token_of(uri: &Uri) -> Option<String> {
-    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.into_iter().find(|(key, _)| *key == "token").map(|(_, token)| token.to_owned())
+/// The token of a query, and the query without it. Letters, digits, `-`, `_` and `.` are all that a token is made of, so
+/// nothing in it is escaped.
+fn take_token(query: &str) -> Option<(String, String)> {
+    let (tokens, rest): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| pair.starts_with("token="));
+    let token = tokens.first()?.strip_prefix("token=")?;
+    Some((token.to_owned(), rest.join("&")))
+}
+
+fn without_token(uri: &Uri, query: &str) -> Uri {
+    let path = uri.path();
+    let path_and_query = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let mut parts = uri.clone().into_parts();
+    // Part of a URI that was one.
+    parts.path_and_query = path_and_query.parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"))
 }
 
 fn preflight(origin: &str) -> Response {
@@ -119,4 +139,27 @@ fn share(headers: &mut HeaderMap, origin: &str) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(RESPONSE_HEADERS));
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_taken_out_of_the_url() {
+        for (uri, token, rest) in [
+            ("/a?token=t.u-v_w", Some("t.u-v_w"), "/a"),
+            ("/a?x=1&token=t&y=2", Some("t"), "/a?x=1&y=2"),
+            ("http://host:1/a?token=t&token=u", Some("t"), "http://host:1/a"),
+            ("/a?token=", Some(""), "/a"),
+            ("/a?tokens=t", None, "/a?tokens=t"),
+            ("/a", None, "/a"),
+        ] {
+            let parsed: Uri = uri.parse().unwrap();
+            let taken = parsed.query().and_then(take_token);
+            assert_eq!(taken.as_ref().map(|(token, _)| token.as_str()), token, "{uri}");
+            let left = taken.map_or_else(|| parsed.clone(), |(_, rest)| without_token(&parsed, &rest));
+            assert_eq!(left.to_string(), rest, "{uri}");
+        }
+    }
 }
