@@ -1,7 +1,8 @@
 //! Bad input from every side: broker, sockets, REST, configuration. It is refused by name, counted, and nothing else suffers.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -113,6 +114,159 @@ fn malformed_messages_are_answered_on_the_socket_they_came_from() -> Result<()> 
     rig.hub.rest.expect(202, rig.hub.rest.post(&format!("/api/v1/runs/{id}/cancel"), &json!({})))?;
     let ending = rig.watcher.wait_for_kind(DEVICE_FARM, "execution_completed", PATIENCE)?;
     assert_eq!(ending["status"], "cancelled");
+    Ok(())
+}
+
+/// What no client of any protocol should send, and some does some day.
+fn nonsense() -> Vec<String> {
+    let mut texts: Vec<String> = [
+        "",
+        " ",
+        "null",
+        "true",
+        "7",
+        "-0",
+        "1e999",
+        "\"text\"",
+        "[]",
+        "{}",
+        "[[]]",
+        "{\"type\":null}",
+        "{\"type\":7}",
+        "{\"type\":[]}",
+        "{\"type\":\"\"}",
+        "{\"type\":\"\\u0000\"}",
+        "{\"type\":\"ping\",\"type\":\"ping\"}",
+        "{\"type\": \"ack\"}",
+        "{\"type\":\"subscribe_device\",\"device_id\":7}",
+        "{\"type\":\"subscribe_device\",\"device_id\":\"\"}",
+        "{\"type\":\"start_preview\",\"device_id\":\"../../etc\",\"quality\":1}",
+        "{\"type\":\"SUBSCRIBE_EVENTS\"}",
+        "{\"type\":\"SUBSCRIBE_EVENTS\",\"payload\":{\"event_types\":{}}}",
+        "{\"type\":\"DSL_COMMAND\",\"payload\":{\"command\":\"\"}}",
+        "{\"type\":\"DSL_COMMAND\",\"payload\":{\"command\":\"read ; ; \\u0000 \u{202e}\"}}",
+        "{\"type\":\"EXECUTE_WORKFLOW\",\"payload\":{\"nodes\":\"a\",\"edges\":7}}",
+        "{\"type\":\"subscribe\",\"payload\":{\"topic\":[]}}",
+        "{\"type\":\"subscribe\",\"payload\":{\"topic\":\"logs\",\"filter\":[1]}}",
+        "{\"type\":\"unsubscribe\",\"payload\":null}",
+        "\u{feff}{\"type\":\"ping\"}",
+        "{\"type\":\"ping\"",
+        "}{",
+    ]
+    .map(str::to_owned)
+    .into();
+    texts.push("[".repeat(20_000));
+    texts.push(format!("{{\"type\":{:?}}}", "x".repeat(100_000)));
+    texts.push(format!("[{}]", vec!["{\"type\":\"ack\"}"; 5000].join(",")));
+    texts.push(format!("{{\"type\":\"ping\",\"id\":{}}}", "9".repeat(5000)));
+    texts
+}
+
+#[test]
+#[ignore = "needs python3-websockets: run ./hil-tests/run"]
+fn nothing_that_a_client_sends_is_an_error_to_the_operator() -> Result<()> {
+    let hub = Hub::start(Mqtt::Embedded(port::free()?))?;
+    let waits = json!({ "name": "waits", "steps": [{ "id": "wait", "use": "delay", "with": { "duration": "10m" }, "timeout": "11m" }] });
+    let id = hub.start_run(&waits, &json!({}))?;
+    let mut watcher = Watcher::start()?;
+    let of_run = [
+        "/api/v1/ws/execution/",
+        "/api/v1/ws/runs/",
+        "/api/v1/ws/ws/runs/",
+        "/ws/executions/",
+        "/api/v1/ws/executions/",
+    ]
+    .into_iter()
+    .chain(["/api/v2/ws/runs/", "/api/v2/ws/optimizations/"])
+    .map(|path| format!("{path}{id}"));
+    let shared = ["/api/v1/ws/devices", "/ws/events", "/ws/workflow", "/api/ws/updates"].map(str::to_owned);
+    let paths: Vec<String> = of_run.chain(shared).collect();
+    for path in &paths {
+        watcher.open(path, &hub.socket(path), &[])?;
+        watcher.wait_open(path, PATIENCE)?;
+        for text in nonsense() {
+            watcher.send_text(path, &text)?;
+        }
+    }
+    // Each socket lives: it tells the end of the run, or answers what its protocol asks.
+    watcher.send(&paths[7], &json!({ "type": "subscribe_device", "device_id": "the-last" }))?;
+    watcher.send(&paths[10], &json!({ "type": "subscribe", "payload": { "topic": "suite:completed" } }))?;
+    watcher.wait_for(&paths[7], "an answer to the last", PATIENCE, |frame| {
+        frame.json().filter(|message| message["device_id"] == "the-last").map(drop)
+    })?;
+    watcher.wait_for(&paths[10], "the last subscription", PATIENCE, |frame| {
+        frame.json().filter(|message| message["payload"]["topic"] == "suite:completed").map(drop)
+    })?;
+    hub.rest.expect(202, hub.rest.post(&format!("/api/v1/runs/{id}/cancel"), &json!({})))?;
+    for (path, ending) in paths.iter().zip([
+        "status",
+        "status",
+        "status",
+        "execution_completed",
+        "execution_completed",
+        "cancelled",
+        "cancelled",
+        "",
+        "workflowError",
+        "workflowError",
+        "suite_completed",
+    ]) {
+        if !ending.is_empty() {
+            watcher.wait_for(path, &format!("the end as {ending}"), PATIENCE, |frame| {
+                frame.json().filter(|message| message["type"] == ending).map(drop)
+            })?;
+        }
+    }
+    nothing_is_wrong_in_the_log(&hub)
+}
+
+#[test]
+#[ignore = "starts a hub: run ./hil-tests/run"]
+fn bytes_that_are_no_request_are_answered_or_closed() -> Result<()> {
+    let hub = Hub::start(Mqtt::Embedded(port::free()?))?;
+    let address = hub.socket("").trim_start_matches("ws://").to_owned();
+    let upgrade = |more: &str| {
+        format!("GET /ws/events HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{more}\r\n")
+    };
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let cases: Vec<(Vec<u8>, Option<&str>)> = vec![
+        (b"\0\0\0\0\r\n\r\n".to_vec(), Some("400")),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(), None),
+        (b"GET / HTTP/9.9\r\n\r\n".to_vec(), Some("400")),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Some("400")),
+        (b"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n".to_vec(), Some("400")),
+        (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000)).into_bytes(), Some("4")),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-A: b\r\n".repeat(5000)).into_bytes(), Some("431")),
+        (upgrade("Sec-WebSocket-Version: 13\r\n").into_bytes(), Some("400")),
+        (upgrade(&format!("Sec-WebSocket-Version: 8\r\n{key}")).into_bytes(), Some("4")),
+        (b"GET /ws/events HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Some("4")),
+    ];
+    for (bytes, expected) in cases {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        let mut stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(&bytes)?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = Vec::new();
+        // A reset after the answer is an end, too.
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{shown:?}: {error}");
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        match expected {
+            Some(status) => assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{shown:?}: {answer}"),
+            None => assert!(!answer.starts_with("HTTP/1.1 2"), "{shown:?}: {answer}"),
+        }
+    }
+    assert_eq!(hub.rest.get_text("/healthz")?.0, 200);
+    nothing_is_wrong_in_the_log(&hub)
+}
+
+/// An operator is called by what he must mend, not by what somebody sent.
+fn nothing_is_wrong_in_the_log(hub: &Hub) -> Result<()> {
+    for line in hub.process()?.lines() {
+        assert!(!line.text.contains(" ERROR ") && !line.text.contains("panicked"), "{}", line.text);
+    }
     Ok(())
 }
 
