@@ -1,5 +1,6 @@
 //! The hub: aggregates all agents, runs plans on the fleet, keeps the record and serves five published protocols.
 
+pub mod acceptor;
 pub mod access;
 pub mod api;
 pub mod app;

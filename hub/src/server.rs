@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acceptor::http::{self, Http};
+use crate::acceptor::{self, Arrival};
 use crate::access::doorman::Doorman;
 use crate::access::keeper::Keeper;
 use crate::app::App;
@@ -27,9 +29,6 @@ const EFFECTS: usize = 1024;
 
 /// How long sockets may take to close, and the parts behind them to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// How long a request that was begun may take to end once the hub stops.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Server {
     pub app: App,
@@ -101,18 +100,21 @@ impl Server {
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };
-        let service = router::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let stop = front.clone();
+        let http =
+            Http { router: router::router(app.clone()), limits: settings.connections.requests(), stop: front.clone() };
+        let (limits, stop) = (settings.connections.connections(), front.clone());
         parts.spawn(async move {
-            let serve = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-            let too_slow = async {
-                stop.cancelled().await;
-                tokio::time::sleep(REQUEST_TIMEOUT).await;
+            let serve = |Arrival { stream, peer, place }| {
+                let http = http.clone();
+                async move {
+                    match place {
+                        Ok(place) => http.serve(stream, peer, place).await,
+                        Err(refusal) => http::refuse(refusal.full, stream).await,
+                    }
+                }
             };
-            tokio::select! {
-                served = serve => ("http", served.context("serving HTTP")),
-                () = too_slow => ("http", Ok(())),
-            }
+            acceptor::run(listener, "the HTTP server", limits, stop, serve).await;
+            ("http", Ok(()))
         });
         Ok(Self { app, address, broker, front, core, parts, store, writer, broker_stop })
     }

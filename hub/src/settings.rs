@@ -14,6 +14,8 @@ use crate::dialect;
 use crate::lease::LIFE_DEFAULT;
 use rigwire_shared::broker::BrokerAddress;
 
+pub mod limits;
+
 const LISTEN: &str = "127.0.0.1:8000";
 const MQTT_LISTEN: &str = "127.0.0.1:1883";
 /// Below, the way to an agent and back would matter; above, a lost hub would leave hardware as it was for too long.
@@ -83,6 +85,7 @@ struct File {
     artifact_run_mib: Option<u32>,
     lease_life: Option<String>,
     log: Option<String>,
+    limits: limits::Limits,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +98,7 @@ pub struct Settings {
     pub auth: Auth,
     pub origins: Origins,
     pub limits: dialect::Limits,
+    pub connections: limits::Limits,
     pub log: String,
 }
 
@@ -107,6 +111,10 @@ pub enum BrokerChoice {
 impl Settings {
     pub fn load(options: Options) -> anyhow::Result<Self> {
         let file = options.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        Self::load_with(options, file)
+    }
+
+    fn load_with(options: Options, file: File) -> anyhow::Result<Self> {
         let listen = options.listen.or(file.listen).map_or_else(|| LISTEN.parse(), Ok)?;
         let auth = options.auth.or(file.auth);
         let closed = auth.is_none();
@@ -151,6 +159,7 @@ impl Settings {
             auth: auth.unwrap_or(Auth::None),
             origins: Origins::new(&options.cors_origins.or(file.cors_origins).unwrap_or_default())?,
             limits: dialect::Limits::default(),
+            connections: file.limits,
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -217,8 +226,34 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`"
         );
+    }
+
+    /// What the example says of a key is what the hub does without it.
+    #[test]
+    fn the_example_is_read_and_true() {
+        let text = include_str!("../../config/hub.example.toml");
+        let file = parse(text, "hub.example.toml").unwrap();
+        assert_eq!(file.limits, limits::Limits::default());
+        let of_file = Settings::load_with(Options::default(), file).unwrap();
+        assert_eq!(format!("{of_file:?}"), format!("{:?}", load(Options::default()).unwrap()));
+        let unknown = parse("x = 1", "x").unwrap_err().to_string();
+        for key in unknown.split('`').skip(3).step_by(2) {
+            let explained = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+            assert!(key == "limits" || text.lines().any(explained), "{key} is not explained");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_number_above_zero() {
+        let error = parse("[limits]\nrequest-headers = 0\n", "hub.toml").unwrap_err();
+        assert!(error.to_string().starts_with("hub.toml:2: invalid value: integer `0`"), "{error}");
+        let error = parse("[limits]\nheaders = 1\n", "hub.toml").unwrap_err();
+        assert!(error.to_string().starts_with("hub.toml:2: unknown field `headers`, expected one of"), "{error}");
+        let file = parse("[limits]\nconnections-per-address = 7\n", "hub.toml").unwrap();
+        assert_eq!(file.limits.connections().per_address, 7);
+        assert_eq!(file.limits.connections().total, 10_000);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod artifacts;
 mod broker;
 mod campaigns;
 mod commands;
+mod connections;
 mod durable;
 mod external;
 mod leases;

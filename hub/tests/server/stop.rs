@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Hub, says, waits};
+use crate::support::{Hub, read_answer, says, waits};
 use rigwire_shared::broker::BrokerAddress;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -24,9 +24,12 @@ async fn while_a_run_is_under_way_and_clients_are_half_way_through_a_request() {
     let idle = TcpStream::connect(hub.server.address).await.unwrap();
     let mut half = TcpStream::connect(hub.server.address).await.unwrap();
     half.write_all(b"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{").await.unwrap();
+    let mut kept = TcpStream::connect(hub.server.address).await.unwrap();
+    kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_eq!(read_answer(&mut kept).await.status, 200);
     let silent = TcpStream::connect((hub.server.broker.host(), hub.server.broker.port())).await.unwrap();
     stops(hub, "idle neighbours").await;
-    drop((idle, half, silent));
+    drop((idle, half, kept, silent));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use rigwire::server::Server;
 use rigwire::settings::{Auth, BrokerChoice, Settings};
 use rigwire_shared::broker::BrokerAddress;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -35,36 +35,37 @@ pub(crate) struct Answer {
 
 impl Hub {
     pub(crate) async fn start() -> Self {
-        Self::with_broker(BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap())).await
+        Self::with(|_| {}).await
     }
 
     /// One that asks for tokens.
     pub(crate) async fn with_tokens() -> Self {
-        let broker = BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap());
-        Self::within(tempfile::tempdir().unwrap(), broker, Auth::Token).await
+        Self::with(|settings| settings.auth = Auth::Token).await
     }
 
     pub(crate) async fn with_outside_broker(address: BrokerAddress) -> Self {
-        Self::with_broker(BrokerChoice::Outside(address)).await
+        Self::with(|settings| settings.broker = BrokerChoice::Outside(address)).await
     }
 
-    async fn with_broker(broker: BrokerChoice) -> Self {
-        Self::within(tempfile::tempdir().unwrap(), broker, Auth::None).await
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), change).await
     }
 
-    async fn within(directory: tempfile::TempDir, broker: BrokerChoice, auth: Auth) -> Self {
+    async fn within(directory: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let data = directory.path().join("data");
-        let settings = Settings {
+        let mut settings = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
-            broker,
+            broker: BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap()),
             data,
             artifacts: rigwire::artifact::Limits::default(),
             lease_life: Duration::from_secs(90),
-            auth,
+            auth: Auth::None,
             origins: rigwire::access::origin::Origins::new(&["https://board.example".to_owned()]).unwrap(),
             limits: rigwire::dialect::Limits::default(),
+            connections: rigwire::settings::limits::Limits::default(),
             log: "info".to_owned(),
         };
+        change(&mut settings);
         let server = Server::start(&settings).await.unwrap();
         Self { server, directory }
     }
@@ -72,7 +73,7 @@ impl Hub {
     /// Stops, and starts again on what it kept.
     pub(crate) async fn restart(self) -> Self {
         self.server.stop().await;
-        Self::within(self.directory, BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap()), Auth::None).await
+        Self::within(self.directory, |_| {}).await
     }
 
     pub(crate) fn data(&self) -> std::path::PathBuf {
@@ -142,7 +143,7 @@ pub(crate) fn waits(duration: &str) -> Value {
 }
 
 /// Reads a head, and as much of a body as it promises.
-async fn read_answer(stream: &mut TcpStream) -> Answer {
+pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8192];
     loop {

@@ -1,0 +1,141 @@
+//! The bytes of one connection, with the patience that its present phase allows: for a head, between requests, or any.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::Place;
+
+/// What a connection is at. Shared by the bytes, which see a head begin, and the service, which sees it complete.
+#[derive(Debug, Clone)]
+pub(super) struct Phases {
+    now: Arc<Mutex<Phase>>,
+    head: Duration,
+    keep_alive: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Of a request there is nothing, or not all, of the head.
+    Head {
+        until: Instant,
+    },
+    Idle {
+        until: Instant,
+    },
+    /// A request is answered.
+    Request,
+    /// A socket, which has a patience of its own.
+    Socket,
+}
+
+impl Phases {
+    pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
+        // A connection is made in order to ask something.
+        let phase = Phase::Head { until: Instant::now() + head };
+        Self { now: Arc::new(Mutex::new(phase)), head, keep_alive }
+    }
+
+    pub(super) fn request_begins(&self) {
+        self.set(Phase::Request);
+    }
+
+    pub(super) fn request_ended(&self) {
+        self.set(Phase::Idle { until: Instant::now() + self.keep_alive });
+    }
+
+    pub(super) fn becomes_socket(&self) {
+        self.set(Phase::Socket);
+    }
+
+    /// Whether someone waits for an answer.
+    pub(super) fn is_owed_an_answer(&self) -> bool {
+        self.get() == Phase::Request
+    }
+
+    fn bytes_arrived(&self) {
+        if matches!(self.get(), Phase::Idle { .. }) {
+            self.set(Phase::Head { until: Instant::now() + self.head });
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.get() {
+            Phase::Head { until } | Phase::Idle { until } => Some(until),
+            Phase::Request | Phase::Socket => None,
+        }
+    }
+
+    fn get(&self) -> Phase {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}
+
+/// Holds the connection's place for as long as there are bytes, also beneath a socket.
+pub(super) struct Line<S> {
+    stream: S,
+    phases: Phases,
+    timer: Pin<Box<Sleep>>,
+    _place: Place,
+}
+
+impl<S> Line<S> {
+    pub(super) fn new(stream: S, phases: Phases, place: Place) -> Self {
+        let timer = Box::pin(tokio::time::sleep_until(Instant::now()));
+        Self { stream, phases, timer, _place: place }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            if buffer.filled().len() > before {
+                this.phases.bytes_arrived();
+            }
+            return Poll::Ready(read);
+        }
+        let Some(deadline) = this.phases.deadline() else { return Poll::Pending };
+        if this.timer.deadline() != deadline {
+            this.timer.as_mut().reset(deadline);
+        }
+        ready!(this.timer.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
