@@ -3,6 +3,9 @@
 pub mod expression;
 pub mod format;
 pub mod framing;
+pub mod http;
+pub mod jpeg;
+pub mod mjpeg;
 pub mod number;
 pub mod parse;
 pub mod quality;
