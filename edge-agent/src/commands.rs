@@ -25,7 +25,7 @@ enum Command {
     Check(run::Arguments),
     /// List, check and test instrument profiles
     Profile(profile::Arguments),
-    /// Play an instrument on a pseudo terminal
+    /// Play an instrument on a pseudo terminal, or a camera
     Simulate(simulate::Arguments),
 }
 

@@ -1,6 +1,7 @@
-//! Instruments played by their own profiles. Shares no reply decoder with the drivers, so that a mistake shows.
+//! Instruments played by their own profiles, and a camera. Shares no reply decoder with the drivers, so that a mistake shows.
 
 pub mod bench;
+pub mod camera;
 pub mod core;
 pub mod fault;
 pub mod picture;

@@ -54,6 +54,8 @@ pub enum DeviceKind {
     Board,
     /// The agent's own computer, which runs programs.
     Host,
+    /// Gives previews and nothing else.
+    Camera,
 }
 
 impl DeviceKind {
@@ -64,6 +66,7 @@ impl DeviceKind {
             Self::Android => "android",
             Self::Board => "board",
             Self::Host => "host",
+            Self::Camera => "camera",
         }
     }
 }

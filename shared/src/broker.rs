@@ -73,7 +73,7 @@ impl FromStr for BrokerAddress {
             None => None,
             Some(text) => {
                 let (user, password) = text.split_once(':').unwrap_or((text, ""));
-                Some((decoded(user)?, decoded(password)?))
+                Some((percent_decoded(user)?, percent_decoded(password)?))
             }
         };
         Ok(Self { host: host.to_owned(), port, credentials })
@@ -81,7 +81,7 @@ impl FromStr for BrokerAddress {
 }
 
 /// `%40` and its like, for a password with an `@`.
-fn decoded(text: &str) -> Result<String, String> {
+pub fn percent_decoded(text: &str) -> Result<String, String> {
     let wrong = || "a % in user or password is not followed by two hexadecimal digits".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

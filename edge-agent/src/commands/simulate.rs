@@ -1,4 +1,4 @@
-//! `rigwire-agent simulate`: one simulated instrument on a pseudo terminal, steered by lines on standard input.
+//! `rigwire-agent simulate`: one simulated instrument on a pseudo terminal, or a camera, steered by lines on standard input.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -11,6 +11,8 @@ use crate::profile::Profile;
 use crate::simulator::bench::{Bench, BenchInstrument};
 use crate::simulator::fault::Fault;
 
+mod camera;
+
 /// Name of the only instrument on the bench.
 const NAME: &str = "instrument";
 
@@ -19,30 +21,53 @@ Prints the path of the terminal, then answers each line of standard input with o
   unplug | replug | fault NAME... | fault none | set VARIABLE=VALUE | get VARIABLE";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = ORDERS)]
+#[command(after_help = ORDERS, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
+    #[command(flatten)]
+    instrument: Instrument,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Play a network camera: MJPEG over HTTP
+    Camera(camera::Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct Instrument {
     /// Id of a profile, or path of a profile file.
-    pub profile: String,
+    #[arg(required = true)]
+    profile: Option<String>,
     /// Stable symbolic link to the terminal, kept across `unplug` and `replug`.
     #[arg(long, value_name = "PATH")]
-    pub link: Option<PathBuf>,
+    link: Option<PathBuf>,
     /// A fault to begin with, such as silent, late:700ms, garbage:3, split:2ms, unplug or sixth-byte. May be repeated.
     #[arg(long = "fault", value_name = "FAULT")]
-    pub faults: Vec<Fault>,
+    faults: Vec<Fault>,
     /// A variable of the simulator to begin with. May be repeated.
     #[arg(long = "set", value_name = "VARIABLE=VALUE", value_parser = assignment)]
-    pub set: Vec<(String, String)>,
+    set: Vec<(String, String)>,
     /// Append what reaches the instrument to this file: a line each, with the time in microseconds since 1970.
     #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
+    trace: Option<PathBuf>,
     /// Directory with further profiles. May be repeated.
     #[arg(long = "profile-dir", value_name = "DIR")]
-    pub profile_dirs: Vec<PathBuf>,
+    profile_dirs: Vec<PathBuf>,
 }
 
 /// Prints the terminal's path as first line and serves until a signal. The end of standard input changes nothing.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let profile = Profile::find(&arguments.profile, &arguments.profile_dirs)?;
+    match arguments.other {
+        Some(Other::Camera(camera)) => camera::run(camera),
+        None => run_instrument(arguments.instrument),
+    }
+}
+
+fn run_instrument(arguments: Instrument) -> anyhow::Result<()> {
+    let name = arguments.profile.context("no profile is named")?;
+    let profile = Profile::find(&name, &arguments.profile_dirs)?;
     let instrument = BenchInstrument { name: NAME.to_owned(), profile, link: arguments.link, faults: arguments.faults };
     let bench = Bench::start(vec![instrument], Vec::new())?;
     for (variable, value) in &arguments.set {
@@ -52,11 +77,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         bench.trace(NAME, trace)?;
     }
     say(&bench.path(NAME)?.display().to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
-    runtime.block_on(serve(&bench))
+    serve(&|line| obey(&bench, line))
 }
 
-async fn serve(bench: &Bench) -> anyhow::Result<()> {
+/// Answers orders until a signal.
+fn serve(obey: &dyn Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+    runtime.block_on(serve_until_signalled(obey))
+}
+
+async fn serve_until_signalled(obey: &dyn Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     // When full, the reading thread waits: nothing is lost.
@@ -79,7 +109,7 @@ async fn serve(bench: &Bench) -> anyhow::Result<()> {
             _ = terminate.recv() => return Ok(()),
             line = orders.recv(), if input_is_open => match line {
                 Some(line) if line.trim().is_empty() => {}
-                Some(line) => say(&obey(bench, line.trim()).unwrap_or_else(|error| format!("error: {error:#}")))?,
+                Some(line) => say(&obey(line.trim()).unwrap_or_else(|error| format!("error: {error:#}")))?,
                 None => input_is_open = false,
             },
         }

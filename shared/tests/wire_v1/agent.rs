@@ -80,10 +80,11 @@ fn device_kinds() {
             DeviceKind::Android => 2,
             DeviceKind::Board => 3,
             DeviceKind::Host => 4,
+            DeviceKind::Camera => 5,
         }
     }
     pin_variants(
-        5,
+        6,
         number,
         &[
             (DeviceKind::Instrument, "01 00"),
@@ -91,6 +92,7 @@ fn device_kinds() {
             (DeviceKind::Android, "01 02"),
             (DeviceKind::Board, "01 03"),
             (DeviceKind::Host, "01 04"),
+            (DeviceKind::Camera, "01 05"),
         ],
     );
 }
