@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::HubClock;
 use crate::config::{Config, host_name};
-use crate::device::connect::{self, InstrumentOpener};
+use crate::device::connect::{self, CameraOpener, InstrumentOpener};
 use crate::device::{self, DeviceTask, HubLink};
 use crate::dispatch::{self, Desk, Dispatch, Programs};
+use crate::driver::camera::Eyes;
 use crate::events;
 use crate::inventory::Board;
+use crate::live::LiveSlots;
 use crate::mqtt::{self, Mqtt};
 use crate::program::{self, host::HostTask};
 use crate::recorder::{self, Recorder};
@@ -35,13 +37,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let epoch = spool.epoch();
     let host = host_name();
     recorder::begin(&mut spool, &host, &damage)?;
-    tracing::info!(agent = %config.id, epoch = epoch.0, hub = %config.hub, instruments = config.instruments.len(), "the agent starts");
+    tracing::info!(agent = %config.id, epoch = epoch.0, hub = %config.hub, instruments = config.instruments.len(), cameras = config.cameras.len(), "the agent starts");
 
     // Before anything new begins.
     let cleared = program::leftover::clear(&config.spool).context("ending programs that were left running")?;
     let settings: Vec<_> = config.instruments.iter().map(connect::settings).collect();
+    let camera_settings: Vec<_> = config.cameras.iter().map(connect::camera_settings).collect();
     let computer = Some(&config.host).filter(|host| !host.programs.is_empty());
-    let cards = settings.iter().map(device::Settings::card).chain(computer.map(program::host::card));
+    let cards =
+        settings.iter().chain(&camera_settings).map(device::Settings::card).chain(computer.map(program::host::card));
     let board = Board::new(epoch, cards.collect());
     let offline = HubLink { connected: false, since: Instant::now(), time: None };
     let (hub, hub_watch) = watch::channel(offline);
@@ -50,8 +54,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let (recorder_link, told) = mpsc::channel(16);
     // When full, the connection waits with reading: the dispatcher only waits for the recorder.
     let (commands_in, commands) = mpsc::channel(64);
-    // When full, the newest frame is dropped.
-    let (live_in, live) = mpsc::channel(8);
+    let live = LiveSlots::default();
 
     let mut devices = Phase::new("devices", DEVICES_GRACE);
     let mut recording = Phase::new("recorder", RECORDER_GRACE);
@@ -64,6 +67,24 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         let task = DeviceTask {
             settings,
             opener: InstrumentOpener::new(config),
+            events: events.clone(),
+            board: board.clone(),
+            orders: receiver,
+            hub: hub_watch.clone(),
+            shutdown: devices.token.clone(),
+        };
+        devices.tasks.spawn(device::run(task));
+    }
+    let mut previews = HashMap::new();
+    for (settings, config) in camera_settings.into_iter().zip(config.cameras) {
+        // When full, a command is refused as busy.
+        let (sender, receiver) = mpsc::channel(32);
+        orders.insert(settings.id.clone(), sender);
+        let (preview, wanted) = watch::channel(None);
+        previews.insert(settings.id.clone(), preview);
+        let task = DeviceTask {
+            settings,
+            opener: CameraOpener::new(config, Eyes { wanted, hub: hub_watch.clone(), live: live.clone() }),
             events: events.clone(),
             board: board.clone(),
             orders: receiver,
@@ -99,14 +120,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         hub: config.hub,
         recorder: recorder_link,
         commands: commands_in,
-        live,
+        live: live.clone(),
         inventory: board.watch(),
         announcements: board.watch_announcements(),
         link: hub,
         clock: HubClock::default(),
     };
-    let desk = Desk::new(epoch, orders.keys().cloned().collect(), programs);
-    let dispatch = Dispatch { desk, commands, orders, events, board, live: live_in, hub: hub_watch };
+    let desk = Desk::new(epoch, orders.keys().cloned().collect(), previews.keys().cloned().collect(), programs);
+    let dispatch = Dispatch { desk, commands, orders, events, board, live, previews, hub: hub_watch };
     devices.tasks.spawn(dispatch::run(dispatch, devices.token.clone()));
     recording.tasks.spawn(recorder::run(Recorder { spool, events: entries, link: told }, recording.token.clone()));
     link.tasks.spawn(mqtt::run(mqtt, link.token.clone()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rigwire_shared::ids::{AgentId, DeviceId};
 
+pub use crate::driver::camera::CameraUrl;
 pub use crate::driver::instrument::Mode;
 use crate::port::PortAddress;
 use crate::profile::{Profile, SerialSettings};
@@ -32,6 +33,7 @@ pub struct Config {
     /// Level or filter for the log on standard error.
     pub log: String,
     pub instruments: Vec<InstrumentConfig>,
+    pub cameras: Vec<CameraConfig>,
     pub host: HostConfig,
 }
 
@@ -57,11 +59,12 @@ impl HostConfig {
 }
 
 impl Config {
-    /// Defaults around what has none. Instruments may be added.
+    /// Defaults around what has none. Devices may be added.
     pub fn new(id: AgentId, hub: BrokerAddress, spool: PathBuf) -> Self {
         let host = HostConfig::new(&id);
         let log = "info".to_owned();
-        Self { id, hub, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log, instruments: Vec::new(), host }
+        let (instruments, cameras) = (Vec::new(), Vec::new());
+        Self { id, hub, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log, instruments, cameras, host }
     }
 
     /// Reads the file, if there is one, under the options. All that is wrong is reported together.
@@ -99,6 +102,13 @@ impl InstrumentConfig {
         let serial = profile.serial_settings().clone();
         Self { id, profile, port, mode: Mode::Observe, tags: Vec::new(), serial_number: None, gap: None, serial }
     }
+}
+
+#[derive(Debug, Clone)]
+pub struct CameraConfig {
+    pub id: DeviceId,
+    pub url: CameraUrl,
+    pub tags: Vec<String>,
 }
 
 /// Everything found wrong, one line each.

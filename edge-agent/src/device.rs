@@ -69,6 +69,7 @@ pub(crate) struct SafePolicy {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) id: DeviceId,
+    pub(crate) kind: DeviceKind,
     pub(crate) class: String,
     pub(crate) profile: String,
     pub(crate) tags: Vec<String>,
@@ -85,7 +86,7 @@ impl Settings {
     pub(crate) fn card(&self) -> DeviceCard {
         DeviceCard {
             device: self.id.clone(),
-            kind: DeviceKind::Instrument,
+            kind: self.kind,
             class: self.class.clone(),
             profile: self.profile.clone(),
             tags: self.tags.clone(),

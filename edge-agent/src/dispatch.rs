@@ -9,11 +9,14 @@ use rigwire_shared::event::{Answer, EventBody, StepError, StepFinished, StepOutc
 use rigwire_shared::ids::{AttemptId, CommandId, DeviceId, Epoch};
 use rigwire_shared::time::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::device::{HubLink, Order, StepOrder};
 use crate::events::Events;
 use crate::inventory::Board;
+use crate::live::LiveSlots;
+use crate::preview::Wanted;
 use crate::program;
 use crate::step;
 
@@ -27,6 +30,8 @@ pub(crate) enum Verdict {
     Say(EventBody),
     Order(DeviceId, Order),
     Announce(CommandId),
+    /// At so many frames a second, or no longer.
+    Preview(CommandId, DeviceId, Option<u8>),
     NoPreview(CommandId, DeviceId),
 }
 
@@ -42,15 +47,16 @@ pub(crate) enum Programs {
 pub(crate) struct Desk {
     epoch: Epoch,
     devices: Vec<DeviceId>,
+    cameras: Vec<DeviceId>,
     programs: Programs,
     attempts: HashMap<AttemptId, DeviceId>,
     oldest_first: VecDeque<AttemptId>,
 }
 
 impl Desk {
-    /// `devices` are all, the one for programs too.
-    pub(crate) fn new(epoch: Epoch, devices: Vec<DeviceId>, programs: Programs) -> Self {
-        Self { epoch, devices, programs, attempts: HashMap::new(), oldest_first: VecDeque::new() }
+    /// `devices` are all, cameras and the one for programs too.
+    pub(crate) fn new(epoch: Epoch, devices: Vec<DeviceId>, cameras: Vec<DeviceId>, programs: Programs) -> Self {
+        Self { epoch, devices, cameras, programs, attempts: HashMap::new(), oldest_first: VecDeque::new() }
     }
 
     /// `hub_now` is the time by the hub's clock, which is the one that commands expire by.
@@ -86,11 +92,16 @@ impl Desk {
                 self.order(id, device, Order::Release { command: id, fence })
             }
             CommandBody::MakeSafe { device, cause } => self.order(id, device, Order::MakeSafe { command: id, cause }),
+            // Pictures are shown as the camera makes them, whatever their quality.
+            CommandBody::StartPreview { device, quality: _, frames_per_second } if self.cameras.contains(&device) => {
+                Verdict::Preview(id, device, Some(frames_per_second))
+            }
+            CommandBody::StopPreview { device } if self.cameras.contains(&device) => Verdict::Preview(id, device, None),
             CommandBody::StartPreview { device, .. } if self.devices.contains(&device) => {
                 Verdict::NoPreview(id, device)
             }
             CommandBody::StartPreview { device, .. } => Verdict::Say(refuse(id, unknown_device(&device))),
-            // No preview ever runs, so it is stopped.
+            // None runs, so it is stopped.
             CommandBody::StopPreview { .. } => {
                 Verdict::Say(EventBody::CommandAnswered { command: id, answer: Answer::Done })
             }
@@ -185,12 +196,14 @@ pub(crate) struct Dispatch {
     pub(crate) orders: HashMap<DeviceId, mpsc::Sender<Order>>,
     pub(crate) events: Events,
     pub(crate) board: Board,
-    pub(crate) live: mpsc::Sender<Live>,
+    pub(crate) live: LiveSlots,
+    /// Of each camera.
+    pub(crate) previews: HashMap<DeviceId, watch::Sender<Option<Wanted>>>,
     pub(crate) hub: watch::Receiver<HubLink>,
 }
 
 pub(crate) async fn run(dispatch: Dispatch, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Dispatch { mut desk, mut commands, orders, events, board, live, hub } = dispatch;
+    let Dispatch { mut desk, mut commands, orders, events, board, live, previews, hub } = dispatch;
     loop {
         let command = tokio::select! {
             biased;
@@ -216,10 +229,16 @@ pub(crate) async fn run(dispatch: Dispatch, shutdown: CancellationToken) -> anyh
                 board.announce();
                 events.send(EventBody::CommandAnswered { command, answer: Answer::Done }).await;
             }
+            Verdict::Preview(command, device, frames_per_second) => {
+                if let Some(preview) = previews.get(&device) {
+                    let asked = Instant::now();
+                    preview.send_replace(frames_per_second.map(|rate| Wanted { frames_per_second: rate, asked }));
+                }
+                events.send(EventBody::CommandAnswered { command, answer: Answer::Done }).await;
+            }
             Verdict::NoPreview(command, device) => {
                 let cause = format!("device {device} has no picture to show");
-                // When full, the newest is dropped: the answer below says the same.
-                live.try_send(Live::PreviewUnavailable { device, cause: cause.clone() }).ok();
+                live.put(Live::PreviewUnavailable { device, cause: cause.clone() });
                 events.send(refuse(command, StepError { code: code::MODULE_UNKNOWN.to_owned(), message: cause })).await;
             }
         }

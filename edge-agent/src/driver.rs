@@ -6,6 +6,7 @@ use rigwire_shared::agent::Identity;
 use rigwire_shared::event::{SafeOutcome, Sample};
 use rigwire_shared::value::{Fields, Value};
 
+pub mod camera;
 pub mod instrument;
 
 /// One variant per different reaction of the device task.

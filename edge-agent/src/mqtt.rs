@@ -7,15 +7,15 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rigwire_shared::agent::{AgentState, Inventory, Live};
+use rigwire_shared::agent::{AgentState, Inventory};
 use rigwire_shared::command::{Ack, Command};
 use rigwire_shared::ids::{AgentId, Epoch};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::topic::{Channel, Topic};
 use rigwire_shared::wire::{self, MESSAGE_MAX};
 use rumqttc::{
-    AsyncClient, ClientError, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, QoS,
-    SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ClientError, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing,
+    Packet, QoS, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::HubClock;
 use crate::config::BrokerAddress;
 use crate::device::HubLink;
+use crate::live::LiveSlots;
 use crate::recorder::Link;
 use crate::spool::SpooledBatch;
 
@@ -51,7 +52,7 @@ pub(crate) struct Mqtt {
     pub(crate) hub: BrokerAddress,
     pub(crate) recorder: mpsc::Sender<Link>,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) live: mpsc::Receiver<Live>,
+    pub(crate) live: LiveSlots,
     pub(crate) inventory: watch::Receiver<Inventory>,
     /// Changes when the hub wants state and inventory again.
     pub(crate) announcements: watch::Receiver<u64>,
@@ -107,6 +108,9 @@ struct Progress {
     /// Messages at QoS 1 that were handed over, and that the broker confirmed.
     sent: AtomicU64,
     confirmed: AtomicU64,
+    /// Messages at QoS 0 that were handed over, and that the network took.
+    shown: AtomicU64,
+    written: AtomicU64,
     changed: Notify,
 }
 
@@ -121,6 +125,20 @@ impl Talk<'_> {
     async fn publish(&self, topic: &str, retain: bool, bytes: Vec<u8>) -> Result<(), ClientError> {
         self.progress.sent.fetch_add(1, Ordering::Relaxed);
         self.client.publish(topic, QoS::AtLeastOnce, retain, bytes).await
+    }
+
+    /// The newest frame of each device waits until the network took the one before: a slow network makes fewer of them, not
+    /// older ones.
+    fn may_show(&self) -> bool {
+        self.progress.shown.load(Ordering::Relaxed) <= self.progress.written.load(Ordering::Relaxed)
+    }
+
+    fn show(&self, topic: &str, bytes: Option<Vec<u8>>) {
+        let Some(bytes) = bytes else { return };
+        // One that finds no room is dropped: batches come first, and the next frame is newer.
+        if self.client.try_publish(topic, QoS::AtMostOnce, false, bytes).is_ok() {
+            self.progress.shown.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -176,6 +194,7 @@ impl Mqtt {
         self.recorder.send(Link::Up(sender)).await.ok();
         let up = self.topic(Channel::Up);
         let live = self.topic(Channel::Live);
+        self.live.clear();
         let mut inventory_at: Option<Instant> = None;
         loop {
             tokio::select! {
@@ -193,12 +212,8 @@ impl Mqtt {
                     inventory_at = None;
                     self.publish_inventory(talk).await?;
                 }
-                Some(frame) = self.live.recv() => {
-                    if let Some(bytes) = encoded(&frame) {
-                        // The newest frame wins and none is kept: one that finds no room is dropped.
-                        talk.client.try_publish(live.as_str(), QoS::AtMostOnce, false, bytes).ok();
-                    }
-                }
+                frame = self.live.next(), if talk.may_show() => talk.show(&live, encoded(&frame)),
+                () = talk.progress.changed.notified() => {}
             }
         }
         // What the recorder had handed over before it ended.
@@ -303,6 +318,11 @@ async fn poll(mut event_loop: EventLoop, incoming: &mut Incoming, progress: &Pro
                 if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
                     return format!("the broker does not let this agent read {} and {}", incoming.down, incoming.ack);
                 }
+            }
+            // Only what is sent at QoS 0 has no number.
+            Ok(Event::Outgoing(Outgoing::Publish(0))) => {
+                progress.written.fetch_add(1, Ordering::Relaxed);
+                progress.changed.notify_one();
             }
             Ok(Event::Incoming(Packet::Publish(message))) => incoming.take(&message.topic, &message.payload).await,
             Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}

@@ -1,7 +1,7 @@
 //! `rigwire-agent check`: reads what `run` would read, and touches no device.
 
 use super::run::Arguments;
-use crate::config::{Config, InstrumentConfig, Mode};
+use crate::config::{CameraConfig, Config, InstrumentConfig, Mode};
 use crate::program::check_user;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -20,7 +20,10 @@ fn summary(config: &Config) -> String {
         let InstrumentConfig { id, profile, port, .. } = instrument;
         text.push_str(&format!("\n  {id}: {} on {port}, mode {mode}", profile.id));
     }
-    if config.instruments.is_empty() {
+    for CameraConfig { id, url, .. } in &config.cameras {
+        text.push_str(&format!("\n  {id}: camera at {url}"));
+    }
+    if config.instruments.is_empty() && config.cameras.is_empty() {
         text.push_str("\n  no instruments");
     }
     for program in &config.host.programs {

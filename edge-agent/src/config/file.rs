@@ -10,7 +10,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    BrokerAddress, Config, ConfigError, InstrumentConfig, Mode, Options, SPOOL_LIMIT_MIB, SPOOL_LIMIT_MIB_MIN,
+    BrokerAddress, CameraConfig, CameraUrl, Config, ConfigError, InstrumentConfig, Mode, Options, SPOOL_LIMIT_MIB,
+    SPOOL_LIMIT_MIB_MIN,
 };
 use crate::port::PortAddress;
 use crate::profile::{Parity, Profile, SerialSettings};
@@ -27,6 +28,8 @@ struct File {
     profile_dirs: Vec<PathBuf>,
     #[serde(default)]
     instrument: Vec<Instrument>,
+    #[serde(default)]
+    camera: Vec<Camera>,
     host: Option<super::program::Host>,
     #[serde(default)]
     program: Vec<super::program::Program>,
@@ -48,6 +51,15 @@ struct Instrument {
     data: Option<Spanned<u8>>,
     parity: Option<ParityWord>,
     stop: Option<Spanned<u8>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Camera {
+    id: Spanned<String>,
+    url: Spanned<String>,
+    #[serde(default)]
+    tags: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -97,7 +109,7 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     fn config(&mut self, file: File, directory: &Path, options: &Options) -> Option<Config> {
-        let File { id, hub, spool, spool_limit_mib, log, profile_dirs, instrument, host, program } = file;
+        let File { id, hub, spool, spool_limit_mib, log, profile_dirs, instrument, camera, host, program } = file;
         let id = self.either("id", options.id.as_deref(), id, |text| {
             AgentId::new(text).map_err(|error| {
                 format!("{text:?} is not an agent id: {error}, expected 1 to 64 of a to z, 0 to 9, _ and -")
@@ -126,6 +138,7 @@ impl Check<'_> {
             .into_iter()
             .filter_map(|instrument| self.instrument(instrument, directory, &dirs, &mut seen))
             .collect();
+        let cameras = camera.into_iter().filter_map(|camera| self.camera(camera, &mut seen)).collect();
         let spool = options.spool.clone().or_else(|| spool.map(|spool| directory.join(spool)));
         let id = id?.unwrap_or_else(super::default_id);
         let host = self.host(host, program, directory, &id, &mut seen);
@@ -137,6 +150,7 @@ impl Check<'_> {
             spool_limit_mib: limit.unwrap_or(SPOOL_LIMIT_MIB),
             log: log?.unwrap_or_else(|| "info".to_owned()),
             instruments,
+            cameras,
         })
     }
 
@@ -202,6 +216,18 @@ impl Check<'_> {
         config.serial_number = instrument.serial_number;
         config.gap = instrument.gap_ms.map(Duration::from_millis);
         Some(config)
+    }
+
+    fn camera(&mut self, camera: Camera, seen: &mut Seen) -> Option<CameraConfig> {
+        let Camera { id, url, tags } = camera;
+        let id = self.device_id(&id, seen);
+        match url.get_ref().parse::<CameraUrl>() {
+            Ok(url) => Some(CameraConfig { id: id?, url, tags }),
+            Err(message) => {
+                self.complain(&url.span(), "url", &message);
+                None
+            }
+        }
     }
 
     pub(super) fn device_id(&mut self, id: &Spanned<String>, seen: &mut Seen) -> Option<DeviceId> {

@@ -4,6 +4,8 @@ use super::*;
 
 const PSU: &str = "[[instrument]]\nid = \"psu-1\"\nprofile = \"korad.ka3005p\"\nport = \"/dev/ttyUSB7\"\n";
 
+const CAMERA: &str = "[[camera]]\nid = \"cam-1\"\nurl = \"http://bench:p%40ss@cam/stream\"\n";
+
 fn load(text: &str) -> Result<Config, Vec<String>> {
     load_with(text, &Options::default())
 }
@@ -52,11 +54,21 @@ fn an_instrument_takes_the_profiles_settings_and_the_files_overrides() {
 }
 
 #[test]
+fn a_camera_is_its_address_and_the_password_is_not_shown() {
+    let config = load(&format!("{PSU}{CAMERA}tags = [\"bench-a\"]\n")).unwrap();
+    let camera = &config.cameras[0];
+    assert_eq!((camera.id.as_str(), camera.tags.as_slice()), ("cam-1", &["bench-a".to_owned()][..]));
+    assert_eq!(camera.url.credentials(), Some(("bench", "p@ss")));
+    assert!(!format!("{config:?}").contains("p@ss"));
+    assert!(load(&CAMERA.replace("http:", "rtsp:")).unwrap_err().iter().all(|problem| !problem.contains("p%40ss")));
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_line_and_key() {
     for (text, expected) in [
         (
             "hubb = \"mqtt://x\"\n".to_owned(),
-            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`, `host`, `program`",
+            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`, `camera`, `host`, `program`",
         ),
         (
             format!("{PSU}bauds = 9600\n"),
@@ -105,6 +117,18 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
         (
             PSU.replace("/dev/ttyUSB7", "/dev/usbtmc0"),
             "agent.toml:4: port: \"/dev/usbtmc0\" is a USBTMC device, which is not driven yet, expected a serial device or tcp://host:port",
+        ),
+        (
+            CAMERA.replace("http:", "rtsp:"),
+            "agent.toml:3: url: scheme rtsp is for video, which is not read, expected http://host/stream or http://user:password@host:8080/stream",
+        ),
+        (
+            format!("{CAMERA}rotate = 90\n"),
+            "agent.toml:4: rotate: unknown field `rotate`, expected one of `id`, `url`, `tags`",
+        ),
+        (
+            format!("{PSU}{}", CAMERA.replace("cam-1", "psu-1")),
+            "agent.toml:6: id: \"psu-1\" is the id of the device in line 2 too, expected one id for each",
         ),
         (
             PSU.replace("ka3005p", "ka3005"),

@@ -1,9 +1,12 @@
-//! From a configured instrument to a connected driver, and to what its device task must know.
+//! From a configured instrument or camera to a connected driver, and to what its device task must know.
 
 use std::time::Duration;
 
+use rigwire_shared::agent::DeviceKind;
+
 use super::{OpenError, Opener, SafePolicy, Settings};
-use crate::config::{InstrumentConfig, Mode};
+use crate::config::{CameraConfig, InstrumentConfig, Mode};
+use crate::driver::camera::{self, Camera, Eyes};
 use crate::driver::instrument::{Instrument, InstrumentOptions};
 use crate::port::{PortAddress, PortError, PortStream};
 use crate::profile::Trigger;
@@ -59,6 +62,56 @@ impl Opener for InstrumentOpener {
     }
 }
 
+#[derive(Debug)]
+pub(crate) struct CameraOpener {
+    config: CameraConfig,
+    eyes: Eyes,
+}
+
+impl CameraOpener {
+    pub(crate) fn new(config: CameraConfig, eyes: Eyes) -> Self {
+        Self { config, eyes }
+    }
+}
+
+impl Opener for CameraOpener {
+    type Driver = Camera;
+
+    async fn open(&mut self) -> Result<Camera, OpenError> {
+        let CameraConfig { id, url, .. } = &self.config;
+        let stream = camera::connect(url).await.map_err(|error| OpenError::Missing(error.to_string()))?;
+        Ok(Camera::new(id.clone(), url.clone(), stream, self.eyes.clone()))
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        None
+    }
+
+    fn settle(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn reopen_after_silences(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// A camera is looked at and never changed.
+pub(crate) fn camera_settings(config: &CameraConfig) -> Settings {
+    Settings {
+        id: config.id.clone(),
+        kind: DeviceKind::Camera,
+        class: "camera".to_owned(),
+        profile: "camera".to_owned(),
+        tags: config.tags.clone(),
+        location: config.url.to_string(),
+        readings: Vec::new(),
+        actions: Vec::new(),
+        errors_every: None,
+        safe: SafePolicy::default(),
+    }
+}
+
 pub(crate) fn settings(config: &InstrumentConfig) -> Settings {
     let profile = &config.profile;
     let owned = config.mode == Mode::Own;
@@ -81,6 +134,7 @@ pub(crate) fn settings(config: &InstrumentConfig) -> Settings {
     };
     Settings {
         id: config.id.clone(),
+        kind: DeviceKind::Instrument,
         class: profile.class.clone(),
         profile: profile.id.clone(),
         tags: config.tags.clone(),

@@ -197,6 +197,7 @@ fn bench(prepare: impl FnOnce(&mut Script), safe: SafePolicy) -> Bench {
     stage.change(prepare);
     let settings = Settings {
         id: id(),
+        kind: rigwire_shared::agent::DeviceKind::Instrument,
         class: "psu".into(),
         profile: "test".into(),
         tags: Vec::new(),

@@ -11,7 +11,7 @@ fn device(id: &str) -> DeviceId {
 }
 
 fn desk() -> Desk {
-    Desk::new(Epoch(7), vec![device("psu-1")], Programs::On(device("host-1")))
+    Desk::new(Epoch(7), vec![device("psu-1"), device("cam-1")], vec![device("cam-1")], Programs::On(device("host-1")))
 }
 
 fn command(body: CommandBody) -> Command {
@@ -43,6 +43,7 @@ fn said(verdict: Verdict) -> (&'static str, String, String) {
         | Verdict::Say(_)
         | Verdict::Order(..)
         | Verdict::Announce(_)
+        | Verdict::Preview(..)
         | Verdict::NoPreview(..)) => {
             panic!("{other:?} is no refusal")
         }
@@ -102,7 +103,7 @@ fn what_cannot_be_done_is_refused_by_name() {
 #[test]
 fn without_a_listed_program_the_refusal_says_what_to_do() {
     let off = program::off(Some(std::path::Path::new("/etc/rigwire/agent.toml")));
-    let mut desk = Desk::new(Epoch(7), vec![device("psu-1")], Programs::Off(off));
+    let mut desk = Desk::new(Epoch(7), vec![device("psu-1")], vec![], Programs::Off(off));
     let (_, code, message) = said(desk.handle(command(start(1, Some("psu-1"), program::RUN)), Timestamp(0)));
     let expected = "process.run is off at this agent: whoever runs it may list what may run as [[program]] with name and command in /etc/rigwire/agent.toml";
     assert_eq!((code.as_str(), message.as_str()), ("MODULE_UNKNOWN", expected));
@@ -138,9 +139,16 @@ fn the_memory_of_attempts_is_bounded() {
 }
 
 #[test]
-fn a_preview_is_answered_with_why_there_is_none() {
-    let body =
-        CommandBody::StartPreview { device: device("psu-1"), quality: PreviewQuality::Low, frames_per_second: 5 };
-    let verdict = desk().handle(command(body), Timestamp(0));
-    assert_eq!(verdict, Verdict::NoPreview(CommandId(Uuid::from_u128(1)), device("psu-1")));
+fn a_preview_is_for_cameras_and_the_others_are_answered_with_why_there_is_none() {
+    let id = CommandId(Uuid::from_u128(1));
+    let start =
+        |name| CommandBody::StartPreview { device: device(name), quality: PreviewQuality::Low, frames_per_second: 5 };
+    let stop = |name| CommandBody::StopPreview { device: device(name) };
+    let handle = |body| desk().handle(command(body), Timestamp(0));
+    assert_eq!(handle(start("psu-1")), Verdict::NoPreview(id, device("psu-1")));
+    assert_eq!(handle(start("cam-1")), Verdict::Preview(id, device("cam-1"), Some(5)));
+    assert_eq!(handle(stop("cam-1")), Verdict::Preview(id, device("cam-1"), None));
+    let done = EventBody::CommandAnswered { command: id, answer: Answer::Done };
+    assert_eq!(handle(stop("psu-1")), Verdict::Say(done));
+    assert_eq!(said(handle(start("psu-9"))).1, "DEVICE_UNKNOWN");
 }
