@@ -210,7 +210,7 @@ impl Model {
         if !self.due.is_empty() || !self.freed.is_empty() {
             return Some(Timestamp(0));
         }
-        self.wakes.values().copied().chain(self.leases_due).min()
+        self.wakes.values().copied().chain(self.leases_due).chain(self.previews.next_repeat()).min()
     }
 
     pub fn tick(&mut self, now: Timestamp) {
@@ -221,6 +221,7 @@ impl Model {
             self.advance(run, now);
         }
         self.tend_leases(now);
+        self.repeat_previews(now);
         self.drain(now);
     }
 
@@ -234,6 +235,7 @@ impl Model {
             self.advance(run, now);
         }
         self.renew_leases(now);
+        self.previews.clock_set(now);
     }
 
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {

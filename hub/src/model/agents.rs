@@ -13,8 +13,8 @@ use super::{Effect, Model, Record};
 use crate::event::{
     AgentChange, DeviceEvent, DeviceSample, EventKind, Frame, Metric, RunEventBody, RunLog, StepChange,
 };
-use crate::fleet::Arrival;
-use crate::preview::{Change, FRAMES_PER_SECOND, Viewer};
+use crate::fleet::{Arrival, Device};
+use crate::preview::{Change, Viewer, frames_per_second};
 
 impl Model {
     pub fn agent_state(&mut self, agent: &AgentId, state: &AgentState, now: Timestamp) {
@@ -83,7 +83,7 @@ impl Model {
 
     /// Someone wants to see a device. The answer, if there are no frames to come, is an event of the device.
     pub fn start_preview(&mut self, device: &DeviceId, viewer: Viewer, quality: PreviewQuality, now: Timestamp) {
-        let Change::Start(quality) = self.previews.start(device, viewer, quality) else { return };
+        let Change::Start(quality) = self.previews.start(device, viewer, quality, now) else { return };
         let cause = match self.fleet.device(device) {
             None => Some(format!("no agent has a device {device}")),
             Some(known) if !known.card.state.is_present() => {
@@ -110,7 +110,8 @@ impl Model {
         let Some(agent) = self.fleet.device(device).map(|known| known.agent.clone()) else { return };
         let body = match change {
             Change::Start(quality) => {
-                CommandBody::StartPreview { device: device.clone(), quality, frames_per_second: FRAMES_PER_SECOND }
+                let frames_per_second = frames_per_second(quality);
+                CommandBody::StartPreview { device: device.clone(), quality, frames_per_second }
             }
             Change::Stop => CommandBody::StopPreview { device: device.clone() },
         };
@@ -119,10 +120,20 @@ impl Model {
 
     /// After an agent came back: it no longer knows who was watching.
     fn resume_previews(&mut self, agent: &AgentId, now: Timestamp) {
+        self.send_previews(|known| known.agent == *agent, now);
+    }
+
+    pub(super) fn repeat_previews(&mut self, now: Timestamp) {
+        if self.previews.is_due(now) {
+            self.send_previews(|known| known.card.state.is_present(), now);
+        }
+    }
+
+    fn send_previews(&mut self, of: impl Fn(&Device) -> bool, now: Timestamp) {
         let wanted: Vec<(DeviceId, PreviewQuality)> = self
             .previews
             .wanted()
-            .filter(|(device, _)| self.fleet.device(device).is_some_and(|known| known.agent == *agent))
+            .filter(|(device, _)| self.fleet.device(device).is_some_and(&of))
             .map(|(device, quality)| (device.clone(), quality))
             .collect();
         for (device, quality) in wanted {

@@ -14,6 +14,7 @@ mod interplay;
 mod leases;
 mod mishaps;
 mod partition;
+mod previews;
 mod procedures;
 mod programs;
 mod properties;
