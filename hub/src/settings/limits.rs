@@ -32,8 +32,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: number(10_000),
-            connections_per_address: number(2_000),
+            connections: number(16_000),
+            connections_per_address: number(8_000),
             request_head_kib: number(32),
             request_headers: number(100),
             request_head_seconds: number(10),
