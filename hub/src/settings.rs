@@ -253,7 +253,7 @@ mod tests {
         assert!(error.to_string().starts_with("hub.toml:2: unknown field `headers`, expected one of"), "{error}");
         let file = parse("[limits]\nconnections-per-address = 7\n", "hub.toml").unwrap();
         assert_eq!(file.limits.connections().per_address, 7);
-        assert_eq!(file.limits.connections().total, 10_000);
+        assert_eq!(file.limits.connections().total, 16_000);
     }
 
     #[test]
