@@ -7,7 +7,7 @@ _default:
 ci:
     .ci/run
 
-# One step of CI by its name: fmt, clippy, alone, doc, firmware, deny, udev or tests
+# One step of CI by its name: fmt, clippy, alone, doc, firmware, deny, udev, types or tests
 step name:
     .ci/run {{ name }}
 
@@ -38,6 +38,10 @@ deny:
 # The udev rules, as far as this machine's udev can check them
 udev:
     udev/check.sh
+
+# The client library's types, against uses of them
+types:
+    .ci/run types
 
 # All tests that need nothing but a Rust toolchain
 test *arguments:

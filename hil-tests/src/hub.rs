@@ -98,6 +98,25 @@ impl Hub {
         &self.mqtt
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// A new token; what it gives is up to the role.
+    pub fn token(&self, name: &str, role: &str) -> Result<String> {
+        let mut command = Command::new(process::binary("rigwire")?);
+        command.args(["token", "create", "--name", name, "--role", role, "--data"]).arg(self.data());
+        let answer = command.output().context("running rigwire token create")?;
+        if !answer.status.success() {
+            bail!("rigwire token create: {}", String::from_utf8_lossy(&answer.stderr));
+        }
+        Ok(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
+    }
+
     pub fn socket(&self, path: &str) -> String {
         format!("ws://127.0.0.1:{}{path}", self.port)
     }

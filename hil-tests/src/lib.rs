@@ -3,9 +3,11 @@
 
 pub mod agent;
 pub mod broker;
+pub mod browser;
 pub mod dialects;
 pub mod examples;
 pub mod hub;
+pub mod node;
 pub mod port;
 pub mod procedures;
 pub mod process;

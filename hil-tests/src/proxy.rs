@@ -45,6 +45,10 @@ impl Proxy {
         Ok(Self { port, shared, threads: vec![thread] })
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }

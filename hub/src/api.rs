@@ -16,6 +16,8 @@ pub mod reports;
 pub mod reservations;
 pub mod runs;
 
+use axum::http::{HeaderMap, header};
+
 use crate::dialect::RunReference;
 use crate::error::ApiError;
 
@@ -28,4 +30,12 @@ fn reference(text: &str) -> Result<RunReference, ApiError> {
 fn json_body(body: &[u8]) -> Result<serde_json::Value, ApiError> {
     serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request("INVALID_JSON", format!("the body is not JSON: {error}")))
+}
+
+/// Whether the client has the content of this tag already; weak tags count, too.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let names = |tags: &str| {
+        tags.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+    };
+    headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).is_some_and(names)
 }

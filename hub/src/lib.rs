@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod model;
 pub mod module;
 pub mod mqtt;
+pub mod pages;
 pub mod preview;
 pub mod procedure;
 pub mod procedures;

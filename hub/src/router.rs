@@ -4,7 +4,6 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Html;
 
 use crate::access::Role::{Operator, Viewer};
 use crate::access::gate;
@@ -16,6 +15,7 @@ use crate::app::App;
 use crate::describe::Operation;
 use crate::dialect::Dialect;
 use crate::error::{ApiError, in_json};
+use crate::pages;
 use crate::routes::Routes;
 
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
@@ -38,7 +38,8 @@ pub fn routes() -> Routes {
 
 fn native(routes: Routes) -> Routes {
     routes
-        .open("/", page, Operation::new("The page for people"))
+        .open("/", pages::dashboard, Operation::new("The page for people"))
+        .open("/static/v2/js/{file}", pages::library, Operation::new("The client library of test_dashboard"))
         .open("/healthz", health::live, Operation::new("Whether the hub lives"))
         .open("/readyz", health::ready, Operation::new("Whether all its parts serve"))
         .get("/api/v1/runs", Viewer, runs::list, Operation::new("Runs, newest first"))
@@ -103,10 +104,6 @@ fn native(routes: Routes) -> Routes {
         .get("/api/v1/procedures/{name}", Viewer, procedures::get, Operation::new("A procedure"))
         .put("/api/v1/procedures/{name}", Operator, procedures::put, Operation::new("Store a procedure"))
         .delete("/api/v1/procedures/{name}", Operator, procedures::delete, Operation::new("Remove a procedure"))
-}
-
-async fn page() -> Html<&'static str> {
-    Html(include_str!("../web/index.html"))
 }
 
 async fn unknown(OriginalUri(uri): OriginalUri) -> ApiError {

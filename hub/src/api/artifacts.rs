@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::is_known;
 use super::runs::snapshot;
 use crate::app::App;
 use crate::artifact::{Part, is_shown, part, url};
@@ -84,7 +85,7 @@ pub async fn get(
         return Err(ApiError::not_found("INCOMPLETE_ARTIFACT", detail));
     }
     let tag = format!("\"{}\"", file.sha256);
-    if header_text(&headers, header::IF_NONE_MATCH).is_some_and(|tags| names_tag(tags, &tag)) {
+    if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, common(&tag)?).into_response());
     }
     // A range of another version of the file would be of no use; of a HEAD it has no meaning.
@@ -163,11 +164,6 @@ fn disposition(name: &str, shown: bool) -> String {
 
 fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// Whether a list of tags holds this one; weak ones count, too.
-fn names_tag(tags: &str, tag: &str) -> bool {
-    tags.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
 fn value(text: &str) -> Result<HeaderValue, ApiError> {

@@ -10,6 +10,7 @@ mod connections;
 mod durable;
 mod external;
 mod leases;
+mod pages;
 mod reports;
 mod rest;
 mod sockets;
