@@ -1,15 +1,17 @@
-//! The demonstration: a supply and a meter, simulated behind real ptys by their own profiles, and a procedure that ramps
-//! the one and checks it with the other. Agent, hub and protocols are those that real hardware gets.
+//! The demonstration: a supply and a meter, simulated behind real ptys by their own profiles, a camera behind a real socket, and
+//! a procedure that ramps the one and checks it with the other. Agent, hub and protocols are those that real hardware gets.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rigwire_agent::config::{BrokerAddress, Config, InstrumentConfig, Mode};
+use rigwire_agent::config::{BrokerAddress, CameraConfig, Config, InstrumentConfig, Mode};
 use rigwire_agent::port::PortAddress;
 use rigwire_agent::profile::Profile;
 use rigwire_agent::simulator::bench::{Bench, BenchInstrument, Coupling};
+use rigwire_agent::simulator::camera::{CameraOptions, SimulatedCamera};
 use rigwire_shared::ids::{AgentId, DeviceId};
 use rigwire_shared::value::Fields;
 
@@ -23,6 +25,7 @@ use crate::procedures::{Format, Procedures};
 
 const SUPPLY: (&str, &str) = ("psu-1", "korad.ka3005p");
 const METER: (&str, &str) = ("dmm-1", "hp.34401a");
+const CAMERA: &str = "cam-1";
 const NAME: &str = "demo-ramp";
 const PROCEDURE: &str = include_str!("../procedures/demo-ramp.toml");
 
@@ -34,6 +37,7 @@ const AGENT: &str = "demo";
 
 pub struct Demo {
     bench: Bench,
+    camera: SimulatedCamera,
     directory: PathBuf,
 }
 
@@ -41,7 +45,7 @@ impl Demo {
     pub async fn start(data: &Path) -> anyhow::Result<Self> {
         let directory = std::path::absolute(data).context("finding the data directory")?;
         let (ports, procedures) = (directory.join("demo"), directory.join("procedures"));
-        let bench = tokio::task::spawn_blocking(move || {
+        let (bench, camera) = tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&ports).with_context(|| format!("creating {}", ports.display()))?;
             let procedures = Procedures::open(procedures)?;
             // One that was edited stays as it is.
@@ -62,11 +66,13 @@ impl Demo {
                 to: METER.0.to_owned(),
                 variable: "v".to_owned(),
             };
-            Bench::start(instruments, vec![leads])
+            let bench = Bench::start(instruments, vec![leads])?;
+            let camera = SimulatedCamera::start(CameraOptions::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))?;
+            anyhow::Ok((bench, camera))
         })
         .await
         .context("starting the demonstration's bench")??;
-        Ok(Self { bench, directory })
+        Ok(Self { bench, camera, directory })
     }
 
     pub fn agent_config(&self, broker: &BrokerAddress) -> anyhow::Result<Config> {
@@ -78,6 +84,8 @@ impl Demo {
             instrument.tags = vec!["demo".to_owned()];
             config.instruments.push(instrument);
         }
+        let url = self.camera.url().parse().map_err(anyhow::Error::msg)?;
+        config.cameras.push(CameraConfig { id: DeviceId::new(CAMERA)?, url, tags: vec!["demo".to_owned()] });
         Ok(config)
     }
 
@@ -93,6 +101,7 @@ impl Demo {
 
     pub fn stop(self) {
         self.bench.stop();
+        self.camera.stop();
     }
 }
 
