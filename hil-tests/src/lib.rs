@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod broker;
 pub mod browser;
+pub mod camera;
 pub mod dialects;
 pub mod examples;
 pub mod hub;
