@@ -237,5 +237,5 @@ fn a_profile_that_is_broken_or_not_driven_says_so_itself() {
 fn the_example_is_a_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/agent.example.toml");
     let config = Config::load(Some(&path), &Options::default()).unwrap();
-    assert!(!config.instruments.is_empty() && !config.host.programs.is_empty());
+    assert!(!config.instruments.is_empty() && !config.cameras.is_empty() && !config.host.programs.is_empty());
 }

@@ -87,6 +87,19 @@ impl Stage {
     }
 }
 
+#[test]
+fn the_largest_picture_fits_into_a_message() {
+    let live = Live::Frame {
+        device: DeviceId::new(&"c".repeat(rigwire_shared::ids::NAME_MAX)).unwrap(),
+        at: Timestamp(i64::MAX),
+        width: u16::MAX,
+        height: u16::MAX,
+        media_type: "image/jpeg".to_owned(),
+        data: vec![0; PICTURE_MAX],
+    };
+    assert!(rigwire_shared::wire::encode(&live).is_ok());
+}
+
 #[tokio::test]
 async fn a_camera_is_known_by_its_pictures() {
     for (path, kind) in [("/stream", "stream"), ("/snapshot.jpg", "snapshots")] {
