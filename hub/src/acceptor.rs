@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::limits::Connections;
 
+pub mod forward;
 pub mod http;
 mod line;
 mod places;
+pub mod tls;
 
 pub use places::{Full, Place, Places};
 

@@ -15,11 +15,35 @@ use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::procedures::Procedures;
 
+/// How this server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Plain,
+    Tls,
+}
+
+impl Scheme {
+    pub const fn of_requests(self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::Tls => "https",
+        }
+    }
+
+    pub const fn of_sockets(self) -> &'static str {
+        match self {
+            Self::Plain => "ws",
+            Self::Tls => "wss",
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct App {
     pub hub: Hub,
     /// Where this server listens.
     pub address: SocketAddr,
+    pub scheme: Scheme,
     pub procedures: Arc<Procedures>,
     pub continuity: Arc<Continuity>,
     pub ledger: Arc<Ledger>,

@@ -62,9 +62,16 @@ fn say(line: std::fmt::Arguments<'_>) {
 /// The URLs that a user needs next.
 fn say_urls(server: &crate::server::Server) {
     let address = server.address;
-    say(format_args!("dashboard       http://{address}/"));
+    let (http, ws) = (server.app.scheme.of_requests(), server.app.scheme.of_sockets());
+    say(format_args!("dashboard       {http}://{address}/"));
     for dialect in Dialect::ALL {
-        say(format_args!("{:<15} ws://{address}{}", dialect.as_str(), dialect.room().shown));
+        say(format_args!("{:<15} {ws}://{address}{}", dialect.as_str(), dialect.room().shown));
     }
     say(format_args!("agents connect  {}", server.broker));
+    if let Some(address) = server.mqtt_tls {
+        say(format_args!("or over TLS     mqtts://{address}"));
+    }
+    if let Some(authority) = &server.authority {
+        say(format_args!("authority       {} (curl --cacert, and what browsers import)", authority.display()));
+    }
 }

@@ -41,5 +41,6 @@ pub mod store;
 pub mod study;
 pub mod sweep;
 pub mod template;
+pub mod tls;
 pub mod websocket;
 pub mod workflow;

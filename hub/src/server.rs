@@ -1,26 +1,30 @@
 //! A running hub: every part started in order, and stopped in order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use rigwire_shared::broker::BrokerAddress;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::acceptor::http::{self, Http};
-use crate::acceptor::{self, Arrival};
+use crate::acceptor;
+use crate::acceptor::forward::Forward;
+use crate::acceptor::http::Http;
 use crate::access::doorman::Doorman;
 use crate::access::keeper::Keeper;
-use crate::app::App;
+use crate::app::{App, Scheme};
 use crate::broker::{Broker, Stop};
 use crate::mqtt;
 use crate::procedures::Procedures;
 use crate::settings::{Auth, BrokerChoice, Settings};
 use crate::store::{self, Store, Writer};
+use crate::tls::Tls;
 use crate::{hub, procedures, router};
 
 /// Groups of effects between the record and the connection to the broker. When full, the record waits for the connection,
@@ -35,6 +39,10 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where agents reach the broker.
     pub broker: BrokerAddress,
+    /// Where they reach it over TLS, if that was asked for.
+    pub mqtt_tls: Option<SocketAddr>,
+    /// The file with the certificate authority that the hub's development certificate is by.
+    pub authority: Option<PathBuf>,
     front: CancellationToken,
     core: CancellationToken,
     parts: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -49,14 +57,30 @@ impl Server {
         let core = CancellationToken::new();
         let mut parts = JoinSet::new();
 
-        let listener = tokio::net::TcpListener::bind(settings.listen)
-            .await
-            .with_context(|| format!("listening on {} (choose another address with --listen)", settings.listen))?;
+        let listener = listen(settings.listen, "--listen").await?;
         let address = listener.local_addr().context("reading the address listened on")?;
+
+        let tls = match &settings.tls {
+            None => None,
+            Some(source) => {
+                let names: Vec<String> = [Some(settings.listen), settings.mqtt_tls_listen]
+                    .into_iter()
+                    .flatten()
+                    .filter(|address| !address.ip().is_unspecified())
+                    .map(|address| address.ip().to_string())
+                    .collect();
+                Some(Arc::new(Tls::open(source, &settings.data, &names)?))
+            }
+        };
+        if let Some(tls) = &tls {
+            let (tls, stop) = (Arc::clone(tls), core.clone());
+            parts.spawn(async move { ("certificate", tls.run(stop).await) });
+        }
 
         let (effects, effects_waiting) = mpsc::channel(EFFECTS);
         let (store, writer, mut restored) = store::open(&settings.data, effects)?;
         restored.artifact_limits = settings.artifacts;
+        let mut mqtt_tls = None;
         let (broker, broker_stop) = match &settings.broker {
             BrokerChoice::Outside(address) => (address.clone(), None),
             BrokerChoice::Embedded(address) => {
@@ -64,6 +88,23 @@ impl Server {
                 let bound = broker.address();
                 let stop = broker.stop_handle();
                 parts.spawn(async move { ("broker", broker.run().await) });
+                if let (Some(address), Some(tls)) = (settings.mqtt_tls_listen, &tls) {
+                    let listener = listen(address, "--mqtt-tls-listen").await?;
+                    mqtt_tls = Some(listener.local_addr().context("reading the address listened on")?);
+                    let limits = settings.connections.mqtt_connections();
+                    let forward = Forward {
+                        tls: Arc::clone(tls),
+                        handshake: limits.handshake,
+                        broker: reachable(bound),
+                        stop: core.clone(),
+                    };
+                    let stop = core.clone();
+                    parts.spawn(async move {
+                        let serve = |arrival| forward.clone().serve(arrival);
+                        acceptor::run(listener, "MQTT over TLS", limits, stop, serve).await;
+                        ("mqtt over tls", Ok(()))
+                    });
+                }
                 (BrokerAddress::new(&host_of(bound), bound.port()), Some(stop))
             }
         };
@@ -90,6 +131,7 @@ impl Server {
         let app = App {
             hub,
             address,
+            scheme: if tls.is_some() { Scheme::Tls } else { Scheme::Plain },
             procedures,
             continuity: Arc::default(),
             ledger: Arc::default(),
@@ -100,23 +142,20 @@ impl Server {
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };
-        let http =
-            Http { router: router::router(app.clone()), limits: settings.connections.requests(), stop: front.clone() };
+        let authority = tls.as_ref().and_then(|tls| tls.authority());
         let (limits, stop) = (settings.connections.connections(), front.clone());
+        let http = Http {
+            router: router::router(app.clone()),
+            tls,
+            handshake: limits.handshake,
+            limits: settings.connections.requests(),
+            stop: front.clone(),
+        };
         parts.spawn(async move {
-            let serve = |Arrival { stream, peer, place }| {
-                let http = http.clone();
-                async move {
-                    match place {
-                        Ok(place) => http.serve(stream, peer, place).await,
-                        Err(refusal) => http::refuse(refusal.full, stream).await,
-                    }
-                }
-            };
-            acceptor::run(listener, "the HTTP server", limits, stop, serve).await;
+            acceptor::run(listener, "the HTTP server", limits, stop, |arrival| http.clone().take(arrival)).await;
             ("http", Ok(()))
         });
-        Ok(Self { app, address, broker, front, core, parts, store, writer, broker_stop })
+        Ok(Self { app, address, broker, mqtt_tls, authority, front, core, parts, store, writer, broker_stop })
     }
 
     /// Returns when a part ended that should not have.
@@ -158,6 +197,20 @@ impl Server {
         if tokio::task::spawn_blocking(move || writer.join()).await.is_err() {
             tracing::error!("waiting for the record failed");
         }
+    }
+}
+
+async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("listening on {address} (choose another address with {option})"))
+}
+
+/// Where this process reaches a listener of its own.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::access::origin::Origins;
 use crate::artifact::Limits;
 use crate::dialect;
 use crate::lease::LIFE_DEFAULT;
+use crate::tls::Source;
 use rigwire_shared::broker::BrokerAddress;
 
 pub mod limits;
@@ -35,6 +36,18 @@ pub struct Options {
     /// Use an outside broker instead: mqtt://host:port or mqtt://user:password@host:port
     #[arg(long, env = "RIGWIRE_MQTT", value_name = "URL", hide_env_values = true)]
     pub mqtt: Option<String>,
+    /// Address for MQTT over TLS in front of the embedded broker; needs a certificate [default: none]
+    #[arg(long, env = "RIGWIRE_MQTT_TLS_LISTEN", value_name = "ADDRESS", value_parser = address, conflicts_with = "mqtt")]
+    pub mqtt_tls_listen: Option<SocketAddr>,
+    /// PEM file with the hub's certificate and the chain above it: HTTP and WebSockets are then TLS
+    #[arg(long, env = "RIGWIRE_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file with the certificate's key
+    #[arg(long, env = "RIGWIRE_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// TLS with a certificate that the hub makes, by an authority in its data directory
+    #[arg(long, env = "RIGWIRE_TLS", value_name = "MODE", conflicts_with = "tls_certificate")]
+    pub tls: Option<TlsMode>,
     /// Directory of the record and the procedures [default: ./rigwire-data]
     #[arg(long, env = "RIGWIRE_DATA", value_name = "DIRECTORY")]
     pub data: Option<PathBuf>,
@@ -72,12 +85,23 @@ pub enum Auth {
     Token,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// By an authority that the hub makes in its data directory.
+    Development,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct File {
     listen: Option<SocketAddr>,
     mqtt_listen: Option<SocketAddr>,
     mqtt: Option<String>,
+    mqtt_tls_listen: Option<SocketAddr>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls: Option<TlsMode>,
     data: Option<PathBuf>,
     auth: Option<Auth>,
     cors_origins: Option<Vec<String>>,
@@ -92,6 +116,8 @@ struct File {
 pub struct Settings {
     pub listen: SocketAddr,
     pub broker: BrokerChoice,
+    pub mqtt_tls_listen: Option<SocketAddr>,
+    pub tls: Option<Source>,
     pub data: PathBuf,
     pub artifacts: Limits,
     pub lease_life: Duration,
@@ -144,6 +170,25 @@ impl Settings {
                 BrokerChoice::Embedded(listen)
             }
         };
+        let tls = match (options.tls, options.tls_certificate, options.tls_key) {
+            (None, None, None) => source(file.tls, file.tls_certificate, file.tls_key)?,
+            (mode, certificate, key) => source(mode, certificate, key)?,
+        };
+        let mqtt_tls_listen = match &broker {
+            BrokerChoice::Embedded(_) => options.mqtt_tls_listen.or(file.mqtt_tls_listen),
+            BrokerChoice::Outside(_) => None,
+        };
+        if let Some(listen) = mqtt_tls_listen {
+            anyhow::ensure!(
+                tls.is_some(),
+                "mqtt-tls-listen needs a certificate: give tls-certificate and tls-key, or say tls development"
+            );
+            anyhow::ensure!(
+                !closed || listen.ip().is_loopback(),
+                "mqtt-tls-listen is {listen}, which others can reach, and agents need no password: \
+                 listen on 127.0.0.1, say auth token, or say auth none if everyone who reaches it may use the hardware"
+            );
+        }
         let mib = |asked: Option<u32>, bytes: u64| asked.map_or(bytes, |mib| u64::from(mib) << 20);
         let default = Limits::default();
         let artifacts = Limits {
@@ -153,6 +198,8 @@ impl Settings {
         Ok(Self {
             listen,
             broker,
+            mqtt_tls_listen,
+            tls,
             artifacts,
             data: options.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
             lease_life: options.lease_life.or(file.lease_life).as_deref().map_or(Ok(LIFE_DEFAULT), life)?,
@@ -162,6 +209,19 @@ impl Settings {
             connections: file.limits,
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
+    }
+}
+
+fn source(mode: Option<TlsMode>, certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Option<Source>> {
+    match (mode, certificate, key) {
+        (None, None, None) => Ok(None),
+        (Some(TlsMode::Development), None, None) => Ok(Some(Source::Development)),
+        (None, Some(certificate), Some(key)) => Ok(Some(Source::Files { certificate, key })),
+        (None, Some(_), None) => anyhow::bail!("tls-certificate is given and tls-key is not: they belong together"),
+        (None, None, Some(_)) => anyhow::bail!("tls-key is given and tls-certificate is not: they belong together"),
+        (Some(_), _, _) => {
+            anyhow::bail!("tls makes a certificate, and tls-certificate or tls-key names one: choose one")
+        }
     }
 }
 
@@ -226,7 +286,7 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `mqtt-tls-listen`, `tls-certificate`, `tls-key`, `tls`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`"
         );
     }
 
@@ -243,6 +303,30 @@ mod tests {
             let explained = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
             assert!(key == "limits" || text.lines().any(explained), "{key} is not explained");
         }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let path = || Some(PathBuf::from("x.pem"));
+        for (options, expected) in [
+            (Options { tls_certificate: path(), ..Options::default() }, "tls-certificate is given and tls-key is not"),
+            (Options { tls_key: path(), ..Options::default() }, "tls-key is given and tls-certificate is not"),
+            (
+                Options { tls: Some(TlsMode::Development), tls_key: path(), ..Options::default() },
+                "tls makes a certificate, and tls-certificate or tls-key names one",
+            ),
+            (
+                Options { mqtt_tls_listen: Some("127.0.0.1:0".parse().unwrap()), ..Options::default() },
+                "mqtt-tls-listen needs a certificate",
+            ),
+        ] {
+            let error = load(options).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        let files = Options { tls_certificate: path(), tls_key: path(), ..Options::default() };
+        assert!(matches!(load(files).unwrap().tls, Some(Source::Files { .. })));
+        let development = Options { tls: Some(TlsMode::Development), ..Options::default() };
+        assert_eq!(load(development).unwrap().tls, Some(Source::Development));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,8 +20,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::line::{Line, Phases};
-use super::{Full, Place};
+use super::tls::{Begun, begin};
+use super::{Arrival, Full, Place, Refusal};
 use crate::settings::limits::Requests;
+use crate::tls::Tls;
 
 /// How long someone who is refused may take to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,16 +31,45 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// hyper parses a head where it arrives, and wants room for that.
 const BUFFER_MIN: usize = 8 * 1024;
 
+/// For those who forgot the s.
+const SPEAKS_TLS: &str = "this port speaks TLS: the URL begins with https:// or wss://\n";
+
 #[derive(Clone)]
 pub struct Http {
     pub router: Router,
+    pub tls: Option<Arc<Tls>>,
+    pub handshake: Duration,
     pub limits: Requests,
     pub stop: CancellationToken,
 }
 
 impl Http {
+    pub async fn take(self, Arrival { stream, peer, place }: Arrival) {
+        let Some(tls) = &self.tls else { return self.serve_or_refuse(stream, peer, place).await };
+        let acceptor = tls.acceptor();
+        let begun = tokio::select! {
+            () = self.stop.cancelled() => return,
+            begun = begin(&acceptor, stream, self.handshake) => begun,
+        };
+        match begun {
+            Begun::Tls(stream) => self.serve_or_refuse(stream, peer, place).await,
+            Begun::Plain(stream) => answer_and_close(StatusCode::BAD_REQUEST, "text/plain", SPEAKS_TLS, stream).await,
+            Begun::Failed(why) => tracing::debug!(%peer, "an HTTP client was not let in: {why}"),
+        }
+    }
+
+    async fn serve_or_refuse<S>(self, stream: S, peer: SocketAddr, place: Result<Place, Refusal>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match place {
+            Ok(place) => self.serve(stream, peer, place).await,
+            Err(refusal) => refuse(refusal.full, stream).await,
+        }
+    }
+
     /// Until the far end leaves, takes too long, or the hub stops. What is being answered then is answered.
-    pub async fn serve<S>(self, stream: S, peer: SocketAddr, place: Place)
+    async fn serve<S>(self, stream: S, peer: SocketAddr, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -115,7 +147,7 @@ impl Drop for Answering {
 }
 
 /// Says why there is no place, and closes.
-pub async fn refuse(full: Full, stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn refuse(full: Full, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let (status, code) = match full {
         Full::InTotal(_) => (StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS"),
         Full::OfAddress(_) => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_CONNECTIONS_OF_ADDRESS"),
@@ -125,14 +157,14 @@ pub async fn refuse(full: Full, stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 /// Answers whatever is asked. What was asked is read to its end, so that the answer is not lost in a reset.
-pub async fn answer_and_close(
+async fn answer_and_close(
     status: StatusCode,
     content_type: &str,
     body: &str,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
 ) {
     let text = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nretry-after: 5\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
     let answer = async {

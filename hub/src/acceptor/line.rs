@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,9 +14,16 @@ use super::Place;
 /// What a connection is at. Shared by the bytes, which see a head begin, and the service, which sees it complete.
 #[derive(Debug, Clone)]
 pub(super) struct Phases {
-    now: Arc<Mutex<Phase>>,
+    now: Arc<Mutex<Now>>,
     head: Duration,
     keep_alive: Duration,
+}
+
+#[derive(Debug)]
+struct Now {
+    phase: Phase,
+    /// Who waits for bytes without a deadline, to be told when there is one.
+    reader: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +45,7 @@ impl Phases {
     pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
         // A connection is made in order to ask something.
         let phase = Phase::Head { until: Instant::now() + head };
-        Self { now: Arc::new(Mutex::new(phase)), head, keep_alive }
+        Self { now: Arc::new(Mutex::new(Now { phase, reader: None })), head, keep_alive }
     }
 
     pub(super) fn request_begins(&self) {
@@ -64,19 +71,34 @@ impl Phases {
         }
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        match self.get() {
+    /// Until when whoever waits for bytes may wait. Without an answer they are woken when there is one.
+    fn deadline(&self, reader: &Waker) -> Option<Instant> {
+        let mut now = self.lock();
+        match now.phase {
             Phase::Head { until } | Phase::Idle { until } => Some(until),
-            Phase::Request | Phase::Socket => None,
+            Phase::Request => {
+                now.reader.get_or_insert_with(|| reader.clone()).clone_from(reader);
+                None
+            }
+            Phase::Socket => None,
         }
     }
 
     fn get(&self) -> Phase {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().phase
     }
 
     fn set(&self, phase: Phase) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        let mut now = self.lock();
+        now.phase = phase;
+        if let Some(reader) = now.reader.take() {
+            drop(now);
+            reader.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,7 +127,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
             }
             return Poll::Ready(read);
         }
-        let Some(deadline) = this.phases.deadline() else { return Poll::Pending };
+        let Some(deadline) = this.phases.deadline(context.waker()) else { return Poll::Pending };
         if this.timer.deadline() != deadline {
             this.timer.as_mut().reset(deadline);
         }

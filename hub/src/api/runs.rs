@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{external, json_body, reference, reservations};
-use crate::app::App;
+use crate::app::{App, Scheme};
 use crate::dialect::{Dialect, RunReference, rfc3339};
 use crate::error::ApiError;
 use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot};
@@ -107,7 +107,7 @@ async fn make(app: &App, request: Request) -> Result<RunSnapshot, ApiError> {
 pub(super) fn created(app: &App, headers: &HeaderMap, run: &RunSnapshot, plan: Option<serde_json::Value>) -> Response {
     let mut body = json!({
         "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
-        "urls": urls(&host(headers, app.address), run),
+        "urls": urls(app.scheme, &host(headers, app.address), run),
     });
     if let Some(plan) = plan {
         body["plan"] = plan;
@@ -183,14 +183,15 @@ fn host(headers: &HeaderMap, address: SocketAddr) -> String {
 }
 
 /// Where to watch a run, one entry per dialect, and where its report is.
-fn urls(host: &str, run: &RunSnapshot) -> serde_json::Value {
+fn urls(scheme: Scheme, host: &str, run: &RunSnapshot) -> serde_json::Value {
     let id = run.header.id;
     let mut urls = serde_json::Map::new();
+    let (http, ws) = (scheme.of_requests(), scheme.of_sockets());
     for dialect in Dialect::ALL {
         let path = (dialect.room().path)(&run.header);
-        urls.insert(dialect.as_str().to_owned(), format!("ws://{host}{path}").into());
+        urls.insert(dialect.as_str().to_owned(), format!("{ws}://{host}{path}").into());
     }
-    urls.insert("report".to_owned(), format!("http://{host}/api/v1/reports/{id}?format=html").into());
+    urls.insert("report".to_owned(), format!("{http}://{host}/api/v1/reports/{id}?format=html").into());
     urls.into()
 }
 

@@ -19,6 +19,9 @@ pub struct Limits {
     pub connections: NonZeroU32,
     /// Of one address; of one network of 64 bits with IPv6, which is what one host has.
     pub connections_per_address: NonZeroU32,
+    /// Connections to the broker over TLS.
+    pub mqtt_connections: NonZeroU32,
+    pub mqtt_connections_per_address: NonZeroU32,
     /// The first line of a request and its headers.
     pub request_head_kib: NonZeroU32,
     pub request_headers: NonZeroU32,
@@ -34,6 +37,8 @@ impl Default for Limits {
         Self {
             connections: number(16_000),
             connections_per_address: number(8_000),
+            mqtt_connections: number(10_000),
+            mqtt_connections_per_address: number(500),
             request_head_kib: number(32),
             request_headers: number(100),
             request_head_seconds: number(10),
@@ -65,6 +70,14 @@ impl Limits {
         Connections {
             total: count(self.connections),
             per_address: count(self.connections_per_address),
+            handshake: seconds(self.tls_handshake_seconds),
+        }
+    }
+
+    pub fn mqtt_connections(&self) -> Connections {
+        Connections {
+            total: count(self.mqtt_connections),
+            per_address: count(self.mqtt_connections_per_address),
             handshake: seconds(self.tls_handshake_seconds),
         }
     }

@@ -16,4 +16,5 @@ mod rest;
 mod sockets;
 mod stop;
 mod support;
+mod tls;
 mod told;

@@ -56,6 +56,8 @@ impl Hub {
         let mut settings = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
             broker: BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap()),
+            mqtt_tls_listen: None,
+            tls: None,
             data,
             artifacts: rigwire::artifact::Limits::default(),
             lease_life: Duration::from_secs(90),
