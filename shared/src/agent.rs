@@ -166,6 +166,17 @@ pub struct ParameterCard {
 /// On `live`, at QoS 0 and unnumbered: the newest one wins and none is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Live {
-    Frame { device: DeviceId, at: Timestamp, width: u16, height: u16, media_type: String, data: Vec<u8> },
-    PreviewUnavailable { device: DeviceId, cause: String },
+    Frame {
+        device: DeviceId,
+        at: Timestamp,
+        width: u16,
+        height: u16,
+        media_type: String,
+        #[serde(with = "crate::bytes")]
+        data: Vec<u8>,
+    },
+    PreviewUnavailable {
+        device: DeviceId,
+        cause: String,
+    },
 }

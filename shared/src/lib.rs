@@ -17,6 +17,8 @@ pub mod agent;
 #[cfg(feature = "alloc")]
 pub mod broker;
 #[cfg(feature = "alloc")]
+mod bytes;
+#[cfg(feature = "alloc")]
 pub mod command;
 #[cfg(feature = "alloc")]
 pub mod event;
