@@ -64,6 +64,11 @@ bench-runs *arguments:
     cargo build --release --workspace --bins
     RIGWIRE_HIL_LOG=warn target/release/bench-runs {{ arguments }}
 
+# What previews cost: pictures a second at a watcher, and processor time for each
+bench-previews *arguments:
+    cargo build --release --workspace --bins
+    RIGWIRE_HIL_LOG=warn target/release/bench-previews {{ arguments }}
+
 # Rewrite the expected outputs that tests compare with; read the diff before you commit it
 bless:
     UPDATE_EXPECT=1 cargo test --workspace

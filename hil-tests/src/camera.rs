@@ -32,7 +32,10 @@ impl Camera {
         }
         let mut command = Command::new(process::binary("rigwire-agent")?);
         let (listen, size) = (format!("127.0.0.1:{}", self.port), format!("{WIDTH}x{HEIGHT}"));
-        command.args(["simulate", "camera", "--listen", &listen, "--size", &size]).args(&self.options);
+        command.args(["simulate", "camera", "--listen", &listen]).args(&self.options);
+        if !self.options.iter().any(|option| option == "--size") {
+            command.args(["--size", &size]);
+        }
         let process = Process::start("the camera", &mut command)?;
         // The first line is the stream's URL, and is printed once it can be opened.
         process.wait_for("its first line", 0, wait::PATIENCE, |line| {
