@@ -47,7 +47,7 @@ impl FromStr for CameraUrl {
         let Some((scheme, rest)) = text.split_once("://") else { return Err(format!("no scheme, {EXPECTED}")) };
         match scheme {
             "http" => {}
-            "https" => return Err(format!("scheme https needs TLS, which this program has not, {EXPECTED}")),
+            "https" => return Err(format!("scheme https is not read yet, {EXPECTED}")),
             "rtsp" => return Err(format!("scheme rtsp is for video, which is not read, {EXPECTED}")),
             _ => return Err(format!("unknown scheme {scheme}, {EXPECTED}")),
         }
@@ -120,7 +120,7 @@ mod tests {
             ("http://cam?action=stream", Ok("http://cam/?***")),
             ("http://bench:p%40ss@cam:80/a", Ok("http://bench:***@cam/a")),
             ("cam/stream", Err("no scheme")),
-            ("https://cam/", Err("scheme https needs TLS, which this program has not")),
+            ("https://cam/", Err("scheme https is not read yet")),
             ("rtsp://cam/", Err("scheme rtsp is for video, which is not read")),
             ("file:///dev/video0", Err("unknown scheme file")),
             ("http://cam:0/", Err("the port is no number from 1 to 65535")),
