@@ -1,6 +1,7 @@
 //! The native REST interface, a file per noun.
 
 pub mod agents;
+pub mod answer;
 pub mod artifacts;
 pub mod commands;
 pub mod completeness;
@@ -10,6 +11,7 @@ pub mod health;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;
+pub mod operations;
 pub mod parts;
 pub mod procedures;
 pub mod reports;

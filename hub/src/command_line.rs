@@ -29,7 +29,7 @@ pub use compile::compile;
 pub use help::help;
 pub use nearest::nearest;
 pub use parse::parse;
-pub use plan::{Plan, Stage};
+pub use plan::{Plan, PlannedDevice, PlannedStep, Stage};
 pub use refusal::Refusal;
 
 /// What was typed, as sentences, each with its place in the text.

@@ -3,8 +3,15 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+pub mod openapi;
+pub mod roles;
+mod schema;
+
 /// Makes the schema of a type when a description is asked for.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// Names and values of any kind.
+pub type Object = serde_json::Map<String, serde_json::Value>;
 
 const JSON: &str = "application/json";
 
@@ -13,6 +20,8 @@ pub struct Operation {
     pub summary: &'static str,
     /// What the summary leaves out.
     pub detail: &'static str,
+    /// Parameters of the path that are more than any text.
+    pub path: Vec<(&'static str, SchemaOf)>,
     /// Type whose fields are the parameters of the query.
     pub query: Option<SchemaOf>,
     pub body: Option<Body>,
@@ -23,9 +32,11 @@ pub struct Operation {
 
 #[derive(Debug, Clone)]
 pub struct Body {
-    pub media_type: &'static str,
-    pub schema: SchemaOf,
+    /// In any of these forms.
+    pub content: Vec<Content>,
     pub required: bool,
+    /// JSON text.
+    pub example: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +55,15 @@ pub struct Content {
 
 impl Operation {
     pub const fn new(summary: &'static str) -> Self {
-        Self { summary, detail: "", query: None, body: None, answers: Vec::new(), refusals: Vec::new() }
+        Self {
+            summary,
+            detail: "",
+            path: Vec::new(),
+            query: None,
+            body: None,
+            answers: Vec::new(),
+            refusals: Vec::new(),
+        }
     }
 
     pub const fn detail(mut self, detail: &'static str) -> Self {
@@ -57,19 +76,37 @@ impl Operation {
         self
     }
 
-    pub const fn body<T: JsonSchema>(mut self) -> Self {
-        self.body = Some(Body { media_type: JSON, schema: schema_of::<T>(), required: true });
+    /// What a parameter of the path is.
+    pub fn path<T: JsonSchema>(mut self, name: &'static str) -> Self {
+        self.path.push((name, schema_of::<T>()));
         self
+    }
+
+    pub fn body<T: JsonSchema>(self) -> Self {
+        self.body_as::<T>(JSON)
     }
 
     /// A body that may be left out.
-    pub const fn optional_body<T: JsonSchema>(mut self) -> Self {
-        self.body = Some(Body { media_type: JSON, schema: schema_of::<T>(), required: false });
+    pub fn optional_body<T: JsonSchema>(self) -> Self {
+        let mut described = self.body::<T>();
+        if let Some(body) = &mut described.body {
+            body.required = false;
+        }
+        described
+    }
+
+    /// Several media types are calls of their own.
+    pub fn body_as<T: JsonSchema>(mut self, media_type: &'static str) -> Self {
+        let content = Content { media_type, schema: Some(schema_of::<T>()) };
+        self.body.get_or_insert(Body { content: Vec::new(), required: true, example: None }).content.push(content);
         self
     }
 
-    pub const fn body_as<T: JsonSchema>(mut self, media_type: &'static str) -> Self {
-        self.body = Some(Body { media_type, schema: schema_of::<T>(), required: true });
+    /// A JSON body that does something harmless.
+    pub const fn example(mut self, example: &'static str) -> Self {
+        if let Some(body) = &mut self.body {
+            body.example = Some(example);
+        }
         self
     }
 

@@ -3,13 +3,24 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::hub::Stopping;
 use crate::router::BODY_MAX;
 
 /// Longest text of the framework's own that is passed on.
 const DETAIL_MAX: usize = 16 * 1024;
+
+/// What every refusal says.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct Refusal<'a> {
+    /// For people: what is wrong, and what was expected.
+    detail: &'a str,
+    /// For programs.
+    code: &'a str,
+}
 
 #[derive(Debug)]
 pub struct ApiError {
@@ -53,7 +64,7 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!("request failed: {}", self.detail);
         }
-        (self.status, Json(json!({"detail": self.detail, "code": self.code}))).into_response()
+        (self.status, Json(Refusal { detail: &self.detail, code: self.code })).into_response()
     }
 }
 

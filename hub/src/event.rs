@@ -9,8 +9,11 @@ use rigwire_shared::quality::Quality;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
 use rigwire_shared::value::{Fields, Value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::describe::Object;
 
 mod class;
 mod device;
@@ -75,7 +78,7 @@ impl RunHeader {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunKind {
     #[default]
@@ -128,7 +131,7 @@ pub struct TestCard {
     pub runs: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     Pending,
@@ -159,7 +162,7 @@ impl RunStatus {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunEventBody {
     /// First event of every run.
@@ -208,6 +211,7 @@ pub enum RunEventBody {
     /// State of wells, by resource name.
     Wells {
         #[serde(with = "rigwire_shared::value::fields")]
+        #[schemars(with = "Object")]
         wells: Fields,
     },
     Artifact {
@@ -246,7 +250,7 @@ impl RunEventBody {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundDevice {
     pub role: String,
     pub device: DeviceId,
@@ -256,7 +260,7 @@ pub struct BoundDevice {
 }
 
 /// For how long a run keeps a device to itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Hold {
     #[default]
@@ -274,7 +278,7 @@ impl Hold {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PointEvent {
     /// From 1.
     pub point: u32,
@@ -284,11 +288,12 @@ pub struct PointEvent {
     pub numbers_from: u64,
     /// Value of each axis.
     #[serde(with = "rigwire_shared::value::fields")]
+    #[schemars(with = "Object")]
     pub values: Fields,
 }
 
 /// Which part of its parent a run is carried out for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChildEvent {
     /// `None` for an iteration that somebody outside carries out.
     pub run: Option<RunId>,
@@ -296,7 +301,7 @@ pub struct ChildEvent {
     pub purpose: Purpose,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// One of a suite's tests, for the so many'th time, from 1.
@@ -305,11 +310,12 @@ pub enum Purpose {
     Iteration {
         iteration: u64,
         #[serde(with = "rigwire_shared::value::fields")]
+        #[schemars(with = "Object")]
         parameters: Fields,
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// 0 to 100, never falling within a run.
     pub percent: f64,
@@ -324,7 +330,7 @@ pub struct Progress {
     pub counts: StepCounts,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunLog {
     pub level: Level,
     pub message: String,
@@ -336,7 +342,7 @@ pub struct RunLog {
 }
 
 /// A measured value. Only good ones reach clients whose protocol has no word for quality.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metric {
     pub name: MetricName,
     pub value: Value,
@@ -361,7 +367,7 @@ impl Metric {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepEvent {
     pub step: StepId,
     pub module: String,
@@ -375,7 +381,7 @@ pub struct StepEvent {
     pub change: StepChange,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum StepChange {
     /// Sent to the agent. Durable before the agent hears of it.
@@ -395,6 +401,7 @@ pub enum StepChange {
     Completed {
         duration_s: f64,
         #[serde(with = "rigwire_shared::value::fields")]
+        #[schemars(with = "Object")]
         outputs: Fields,
         screenshot: Option<String>,
     },
@@ -414,7 +421,7 @@ pub enum StepChange {
 }
 
 /// How a device was left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SafeState {
     /// `verified`, `unverified`, `refused`, `unreachable` or `not-needed`.
     pub outcome: String,
@@ -434,7 +441,7 @@ impl From<SafeOutcome> for SafeState {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     pub step: StepId,
     pub metric: String,
@@ -445,13 +452,15 @@ pub struct Verdict {
     pub passed: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Iteration {
     pub iteration: u64,
     pub run: Option<RunId>,
     #[serde(with = "rigwire_shared::value::fields")]
+    #[schemars(with = "Object")]
     pub parameters: Fields,
     #[serde(with = "rigwire_shared::value::fields")]
+    #[schemars(with = "Object")]
     pub metrics: Fields,
     pub feasible: bool,
     pub pareto_updated: bool,
@@ -460,7 +469,7 @@ pub struct Iteration {
     pub error: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestEvent {
     pub test: String,
     pub name: String,
@@ -484,7 +493,7 @@ pub struct TestEvent {
 }
 
 /// One attempt at a test.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestAttempt {
     /// From 1.
     pub attempt: u32,
@@ -495,7 +504,7 @@ pub struct TestAttempt {
     pub error: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomEvent {
     pub event_type: String,
     pub payload: Value,
@@ -504,7 +513,7 @@ pub struct CustomEvent {
     pub test: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finished {
     /// `completed`, `failed` or `cancelled`.
     pub status: RunStatus,
@@ -518,7 +527,7 @@ pub struct Finished {
     pub metrics: Vec<SummaryMetric>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunError {
     pub code: String,
     pub message: String,
@@ -526,7 +535,7 @@ pub struct RunError {
     pub device: Option<DeviceId>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepCounts {
     pub total: u32,
     pub successful: u32,
@@ -534,7 +543,7 @@ pub struct StepCounts {
     pub skipped: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SummaryMetric {
     pub name: MetricName,
     pub value: f64,

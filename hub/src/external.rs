@@ -1,12 +1,14 @@
 //! Runs that a program outside reports: how one is announced, what it may report, and what contradicts what it reported
 //! before. Pure: knows no socket, no store and no clock.
 
+mod described;
 mod fields;
 mod report;
 mod start;
 mod state;
 mod wells;
 
+pub use described::{Announcement, Batch};
 pub use fields::Mistake;
 pub use report::{BadBatch, Report, Reported, StepReport, StepWord, TestReport, parse_batch};
 pub use start::{DEADLINE, StartExternal};

@@ -67,7 +67,7 @@ impl Agent {
 }
 
 /// What arrived, what arrived twice, and what never will.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counters {
     pub batches: u64,
     pub events: u64,
@@ -83,7 +83,7 @@ pub struct Counters {
 }
 
 /// Samples lost, by cause.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Lost {
     spool_full: u64,

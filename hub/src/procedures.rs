@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::procedure::{Invalid, Procedure};
@@ -21,7 +22,7 @@ pub struct Procedures {
 }
 
 /// A procedure as lists show it. A broken file is shown with what is wrong, not left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Listed {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]

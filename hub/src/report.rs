@@ -38,7 +38,8 @@ mod words;
 /// What made a report, as the report says it.
 pub const SOFTWARE: &str = concat!("Rigwire ", env!("CARGO_PKG_VERSION"));
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(rename_all = "lowercase", rename = "ReportFormat")]
 pub enum Format {
     Pdf,
     Html,

@@ -50,6 +50,8 @@ pub struct Entry {
     pub path: &'static str,
     /// `None`: open to everyone, tokens or not.
     pub role: Option<Role>,
+    /// The protocol that it belongs to; `None` for the hub's own interface.
+    pub room: Option<Dialect>,
     pub kind: Kind,
 }
 
@@ -64,6 +66,8 @@ pub enum Kind {
 pub struct Routes {
     router: Router<App>,
     entries: Vec<Entry>,
+    /// Whose routes are being added.
+    room: Option<Dialect>,
 }
 
 impl Routes {
@@ -125,7 +129,7 @@ impl Routes {
             method = method.route_layer(from_fn(move |request: Request, next: Next| gate::admit(role, request, next)));
         }
         self.router = self.router.route(path, method);
-        self.entries.push(Entry { verb, path, role, kind: Kind::Request(operation) });
+        self.entries.push(Entry { verb, path, role, room: self.room, kind: Kind::Request(operation) });
         self
     }
 
@@ -136,7 +140,13 @@ impl Routes {
         T: 'static,
     {
         self.router = self.router.route(path, on(MethodFilter::GET, handler));
-        self.entries.push(Entry { verb: Verb::Get, path, role: Some(Role::Viewer), kind: Kind::Socket(dialect) });
+        self.entries.push(Entry {
+            verb: Verb::Get,
+            path,
+            role: Some(Role::Viewer),
+            room: self.room,
+            kind: Kind::Socket(dialect),
+        });
         self
     }
 
@@ -144,6 +154,15 @@ impl Routes {
     #[must_use]
     pub fn with(self, more: fn(Self) -> Self) -> Self {
         more(self)
+    }
+
+    /// What belongs to a protocol.
+    #[must_use]
+    pub fn room(mut self, dialect: Dialect) -> Self {
+        self.room = Some(dialect);
+        let mut routes = (dialect.room().routes)(self);
+        routes.room = None;
+        routes
     }
 
     pub fn entries(&self) -> &[Entry] {

@@ -46,6 +46,7 @@ pub struct DeviceCard {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     Instrument,
@@ -73,6 +74,7 @@ impl DeviceKind {
 
 /// Where a device stands. `Absent` is normal for what is configured and not plugged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceState {
     Absent,
@@ -125,6 +127,7 @@ impl fmt::Display for DeviceState {
 
 /// What the device said it is, and where it is plugged in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     pub vendor: String,
     pub model: String,
@@ -137,6 +140,7 @@ pub struct Identity {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReadingCard {
     pub id: String,
     pub metrics: Vec<MetricName>,
@@ -145,6 +149,7 @@ pub struct ReadingCard {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ActionCard {
     pub id: String,
     pub about: String,
@@ -153,6 +158,7 @@ pub struct ActionCard {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ParameterCard {
     pub name: String,
     /// `float`, `int`, `bool`, `text` or `enum`.

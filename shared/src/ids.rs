@@ -147,6 +147,7 @@ pub struct Epoch(pub u64);
 
 /// Where a batch stands in all that an agent ever reported. Ordered by epoch, then by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Position {
     pub epoch: Epoch,
     /// Counts from 1 within an epoch, without holes.

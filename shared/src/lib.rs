@@ -22,6 +22,8 @@ mod bytes;
 pub mod command;
 #[cfg(feature = "alloc")]
 pub mod event;
+#[cfg(feature = "schema")]
+mod schema;
 #[cfg(feature = "alloc")]
 pub mod topic;
 #[cfg(feature = "alloc")]

@@ -2,23 +2,51 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::json;
+use rigwire_shared::ids::{AgentId, Epoch, Position};
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use super::answer::Time;
 use crate::app::App;
-use crate::dialect::rfc3339;
 use crate::error::ApiError;
-use crate::fleet::Agent;
+use crate::fleet::{Agent, Counters};
 
-pub async fn list(State(app): State<App>) -> Result<Json<serde_json::Value>, ApiError> {
-    let agents: Vec<serde_json::Value> = app.hub.ask(|core, _| core.model.agents().map(row).collect()).await?;
-    Ok(Json(json!({"agents": agents})))
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Agents {
+    agents: Vec<AgentRow>,
 }
 
-fn row(agent: &Agent) -> serde_json::Value {
-    json!({
-        "id": agent.agent.as_str(), "online": agent.online, "cause": agent.cause, "epoch": agent.epoch,
-        "version": agent.version, "host": agent.host, "last_seen": rfc3339(agent.last_seen),
-        "received": agent.received.map(|position| json!({"epoch": position.epoch, "number": position.number})),
-        "counters": agent.counters,
-    })
+#[derive(Debug, Serialize, JsonSchema)]
+struct AgentRow {
+    id: AgentId,
+    online: bool,
+    /// Why it is so.
+    cause: String,
+    /// Counts its starts.
+    epoch: Epoch,
+    version: String,
+    host: String,
+    last_seen: Time,
+    /// Last batch of its events that was taken.
+    received: Option<Position>,
+    counters: Counters,
+}
+
+pub async fn list(State(app): State<App>) -> Result<Json<Agents>, ApiError> {
+    let agents = app.hub.ask(|core, _| core.model.agents().map(row).collect()).await?;
+    Ok(Json(Agents { agents }))
+}
+
+fn row(agent: &Agent) -> AgentRow {
+    AgentRow {
+        id: agent.agent.clone(),
+        online: agent.online,
+        cause: agent.cause.clone(),
+        epoch: agent.epoch,
+        version: agent.version.clone(),
+        host: agent.host.clone(),
+        last_seen: Time(agent.last_seen),
+        received: agent.received,
+        counters: agent.counters,
+    }
 }

@@ -8,16 +8,16 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::answer::Time;
 use super::is_known;
 use super::runs::snapshot;
 use crate::app::App;
 use crate::artifact::{Part, is_shown, part, url};
-use crate::dialect::rfc3339;
 use crate::error::ApiError;
 use crate::store::ArtifactRow;
 
@@ -26,43 +26,77 @@ const LIST_MAX: usize = 5000;
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ArtifactsQuery")]
 pub struct ListQuery {
     /// `next` of the page before.
     #[serde(default)]
     after: u64,
+    /// At most 5,000; 1,000 if left out.
     limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Artifacts {
+    artifacts: Vec<FileRow>,
+    next: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct FileRow {
+    name: String,
+    media_type: String,
+    size: u64,
+    path: String,
+    sha256: String,
+    created_at: Time,
+    step: Option<String>,
+    /// `complete`, `arriving` or `refused`.
+    state: String,
+    #[serde(flatten)]
+    whole: Whole,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Whole {
+    /// Where it can be read.
+    Yes { url: String },
+    /// Bytes that arrived, and why the others did not, once that is known.
+    No { received: u64, cause: Option<String> },
 }
 
 pub async fn list(
     State(app): State<App>,
     Path(id): Path<String>,
     query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Artifacts>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
     let run = snapshot(&app, &id).await?;
     let limit = query.limit.unwrap_or(1000).clamp(1, LIST_MAX);
     let found = app.hub.store().run_artifacts(run.header.id, query.after, limit).await?;
     let next = found.last().map_or(query.after, |row| row.id);
     let ended = run.status.is_final();
-    Ok(Json(json!({"artifacts": found.iter().map(|file| row(file, ended)).collect::<Vec<_>>(), "next": next})))
+    Ok(Json(Artifacts { artifacts: found.iter().map(|file| row(file, ended)).collect(), next }))
 }
 
-fn row(file: &ArtifactRow, ended: bool) -> serde_json::Value {
-    let mut row = json!({
-        "name": file.name, "media_type": file.media_type, "size": file.size, "path": file.path,
-        "sha256": file.sha256, "created_at": rfc3339(file.at), "step": file.step, "state": file.state,
-    });
-    if let Some(fields) = row.as_object_mut() {
-        if file.is_complete() {
-            fields.insert("url".to_owned(), url(&file.path).into());
+fn row(file: &ArtifactRow, ended: bool) -> FileRow {
+    FileRow {
+        name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        size: file.size,
+        path: file.path.clone(),
+        sha256: file.sha256.clone(),
+        created_at: Time(file.at),
+        step: file.step.clone(),
+        state: file.state.clone(),
+        whole: if file.is_complete() {
+            Whole::Yes { url: url(&file.path) }
         } else {
-            fields.insert("received".to_owned(), file.received.into());
-            fields.insert("cause".to_owned(), missing(file, ended).into());
-        }
+            Whole::No { received: file.received, cause: missing(file, ended) }
+        },
     }
-    row
 }
 
 /// Why a file is not complete, once it is known. `ended`: its run has.

@@ -5,25 +5,89 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use rigwire_shared::value::Fields;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{json_body, runs};
 use crate::app::App;
-use crate::command_line::{Plan, Refusal};
+use crate::command_line::{Plan, PlannedDevice, PlannedStep, Refusal, Stage};
+use crate::describe::Object;
 use crate::dialect::Meant;
 use crate::error::ApiError;
 use crate::interpreter;
+use crate::procedure::Procedure;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Command {
+pub struct Command {
+    /// The line.
     command: String,
+    /// Only say what it would do.
     #[serde(default)]
     plan_only: bool,
     /// Person on whose reserved devices it may be.
     #[serde(default)]
     holder: Option<String>,
+}
+
+/// A question that was answered, or what would be done.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "CommandAnswer")]
+#[expect(clippy::large_enum_variant, reason = "made once per request and written at once")]
+pub enum Told {
+    Answer(Said),
+    Plan { plan: PlanRow },
+    Control { plan: ControlRow },
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Said {
+    answer: String,
+    /// The same for programs.
+    data: serde_json::Value,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Plan")]
+pub struct PlanRow {
+    name: String,
+    /// How it came about.
+    stages: Vec<Stage>,
+    steps: Vec<PlannedStep>,
+    devices: Vec<PlannedDevice>,
+    #[serde(serialize_with = "rigwire_shared::value::fields::serialize")]
+    #[schemars(with = "Object")]
+    params: Fields,
+    procedure: Procedure,
+}
+
+/// A run that would be told something.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PlannedControl")]
+pub struct ControlRow {
+    /// `cancel`, `pause` or `resume`.
+    control: &'static str,
+    run: String,
+}
+
+/// What is wrong with a line, and where; or with the request, and then without a place.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CommandRefused {
+    detail: String,
+    code: &'static str,
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// In characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    /// The line, and under it a `^` below the column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caret: Option<String>,
+    /// The nearest word that would be right.
+    suggestion: Option<String>,
 }
 
 pub async fn post(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
@@ -35,35 +99,43 @@ pub async fn post(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Re
     })?;
     match interpreter::plan(&app, &request.command).await? {
         Err(refusal) => Ok(refused(&refusal)),
-        Ok(Meant::Said { text, data }) => Ok(Json(json!({"answer": text, "data": data})).into_response()),
-        Ok(Meant::Plan(plan)) if request.plan_only => Ok(Json(json!({"plan": shown(&plan)})).into_response()),
+        Ok(Meant::Said { text, data }) => Ok(Json(Told::Answer(Said { answer: text, data })).into_response()),
+        Ok(Meant::Plan(plan)) if request.plan_only => Ok(Json(Told::Plan { plan: shown(&plan) }).into_response()),
         Ok(Meant::Plan(plan)) => {
             let shown = shown(&plan);
             let run = interpreter::start(&app, *plan, request.holder).await?;
             Ok(runs::created(&app, &headers, &run, Some(shown)))
         }
         Ok(Meant::Control { control, run }) if request.plan_only => {
-            let plan = json!({"control": control.as_str(), "run": run.to_string()});
-            Ok(Json(json!({"plan": plan})).into_response())
+            let plan = ControlRow { control: control.as_str(), run: run.to_string() };
+            Ok(Json(Told::Control { plan }).into_response())
         }
         Ok(Meant::Control { control, run }) => {
             let text = interpreter::control(&app, control, run).await?;
-            Ok((StatusCode::ACCEPTED, Json(json!({"answer": text, "data": null}))).into_response())
+            Ok((StatusCode::ACCEPTED, Json(Said { answer: text, data: serde_json::Value::Null })).into_response())
         }
     }
 }
 
-fn shown(plan: &Plan) -> serde_json::Value {
-    json!({
-        "name": plan.name, "stages": plan.stages(), "steps": plan.steps, "devices": plan.devices,
-        "params": rigwire_shared::value::Value::Map(plan.params.clone()), "procedure": plan.procedure,
-    })
+fn shown(plan: &Plan) -> PlanRow {
+    PlanRow {
+        name: plan.name.clone(),
+        stages: plan.stages(),
+        steps: plan.steps.clone(),
+        devices: plan.devices.clone(),
+        params: plan.params.clone(),
+        procedure: plan.procedure.clone(),
+    }
 }
 
 fn refused(refusal: &Refusal) -> Response {
-    let body = json!({
-        "detail": refusal.to_string(), "code": "INVALID_COMMAND", "line": refusal.line, "column": refusal.column,
-        "caret": refusal.caret, "suggestion": refusal.suggestion,
-    });
+    let body = CommandRefused {
+        detail: refusal.to_string(),
+        code: "INVALID_COMMAND",
+        line: Some(refusal.line),
+        column: Some(refusal.column),
+        caret: Some(refusal.caret.clone()),
+        suggestion: refusal.suggestion.clone(),
+    };
     (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
 }

@@ -2,28 +2,57 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use rigwire_shared::agent::DeviceCard;
-use rigwire_shared::ids::DeviceId;
-use serde_json::json;
+use rigwire_shared::agent::{ActionCard, DeviceCard, DeviceKind, DeviceState, Identity, ReadingCard};
+use rigwire_shared::ids::{AgentId, DeviceId, RunId};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::reservations;
+use super::answer::Time;
+use super::reservations::{self, Lease};
 use crate::app::App;
-use crate::dialect::rfc3339;
 use crate::error::ApiError;
 use crate::event::DeviceSnapshot;
 use crate::model::Model;
 
-pub async fn list(State(app): State<App>) -> Result<Json<serde_json::Value>, ApiError> {
-    let devices: Vec<serde_json::Value> = app
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Devices {
+    devices: Vec<DeviceRow>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeviceRow {
+    id: DeviceId,
+    agent: AgentId,
+    kind: DeviceKind,
+    /// What it is for, such as `psu`.
+    class: String,
+    profile: String,
+    tags: Vec<String>,
+    state: DeviceState,
+    /// Why it is so.
+    cause: String,
+    identity: Option<Identity>,
+    last_seen: Time,
+    /// The run that is on it.
+    held_by: Option<RunId>,
+    /// Who holds it.
+    lease: Option<Lease>,
+    /// Who has it next.
+    next: Option<Lease>,
+    readings: Vec<ReadingCard>,
+    actions: Vec<ActionCard>,
+}
+
+pub async fn list(State(app): State<App>) -> Result<Json<Devices>, ApiError> {
+    let devices = app
         .hub
         .ask(|core, _| core.model.devices().map(|(card, device)| row(&core.model, card, &device)).collect())
         .await?;
-    Ok(Json(json!({"devices": devices})))
+    Ok(Json(Devices { devices }))
 }
 
-pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
-    let device = DeviceId::new(&id)
-        .map_err(|error| ApiError::bad_request("INVALID_DEVICE_ID", format!("{id:?} is not a device id: {error}")))?;
+pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<DeviceRow>, ApiError> {
+    let device = reservations::device_id(&id)?;
     let found = app
         .hub
         .ask(move |core, _| core.model.device(&device).map(|(card, device)| row(&core.model, card, &device)))
@@ -31,13 +60,24 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
     found.map(Json).ok_or_else(|| ApiError::not_found("UNKNOWN_DEVICE", format!("no agent has a device {id}")))
 }
 
-pub(crate) fn row(model: &Model, card: &DeviceCard, device: &DeviceSnapshot) -> serde_json::Value {
+pub(crate) fn row(model: &Model, card: &DeviceCard, device: &DeviceSnapshot) -> DeviceRow {
     let (waiting, held): (Vec<_>, Vec<_>) =
-        model.leases_of(&device.device).iter().map(reservations::row).partition(|lease| lease["waiting"] == true);
-    json!({
-        "id": device.device.as_str(), "agent": device.agent.as_str(), "kind": device.kind, "class": device.class,
-        "profile": device.profile, "tags": device.tags, "state": device.state, "cause": device.cause,
-        "identity": device.identity, "last_seen": rfc3339(device.last_seen), "held_by": device.held_by,
-        "lease": held.first(), "next": waiting.first(), "readings": card.readings, "actions": card.actions,
-    })
+        model.leases_of(&device.device).iter().map(Lease::from).partition(Lease::is_waiting);
+    DeviceRow {
+        id: device.device.clone(),
+        agent: device.agent.clone(),
+        kind: device.kind,
+        class: device.class.clone(),
+        profile: device.profile.clone(),
+        tags: device.tags.clone(),
+        state: device.state,
+        cause: device.cause.clone(),
+        identity: device.identity.clone(),
+        last_seen: Time(device.last_seen),
+        held_by: device.held_by,
+        lease: held.into_iter().next(),
+        next: waiting.into_iter().next(),
+        readings: card.readings.clone(),
+        actions: card.actions.clone(),
+    }
 }

@@ -7,7 +7,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::runs::snapshot;
 use crate::app::App;
@@ -19,6 +20,14 @@ use crate::model::{Receipt, ReportError};
 pub(super) fn request(body: serde_json::Value) -> Result<StartExternal, ApiError> {
     StartExternal::from_json(body)
         .map_err(|mistake: Mistake| ApiError::unprocessable("INVALID_REQUEST", mistake.to_string()))
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Accepted {
+    /// Events of the batch that were not known before.
+    accepted: usize,
+    /// Number of the run's last event.
+    seq: u64,
 }
 
 pub async fn events(State(app): State<App>, Path(id): Path<String>, body: Bytes) -> Result<Response, ApiError> {
@@ -45,7 +54,7 @@ pub async fn events(State(app): State<App>, Path(id): Path<String>, body: Bytes)
     };
     // Answered once it is in the record: the producer may forget it.
     app.hub.store().barrier().await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"accepted": receipt.accepted, "seq": receipt.seq}))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: receipt.accepted, seq: receipt.seq })).into_response())
 }
 
 impl From<BadBatch> for ApiError {

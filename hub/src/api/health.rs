@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -14,8 +15,14 @@ use crate::error::ApiError;
 /// A record that takes longer is not being written.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub async fn live() -> Json<serde_json::Value> {
-    Json(json!({"status": "ok"}))
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Health {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
+pub async fn live() -> Json<Health> {
+    Json(Health { status: "ok" })
 }
 
 pub async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
@@ -25,7 +32,7 @@ pub async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
         Ok::<bool, ApiError>(connected)
     };
     match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(true)) => Ok(Json(json!({"status": "ready"})).into_response()),
+        Ok(Ok(true)) => Ok(Json(Health { status: "ready" }).into_response()),
         Ok(Ok(false)) => Err(not_ready("no connection to the MQTT broker")),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(not_ready("the record cannot be written")),

@@ -8,11 +8,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use rigwire_shared::event::Level;
-use rigwire_shared::ids::RunId;
+use rigwire_shared::ids::{DeviceId, RunId, StepId};
 use rigwire_shared::time::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::Time;
 use super::runs::snapshot;
 use crate::app::App;
 use crate::dialect::rfc3339;
@@ -24,22 +25,44 @@ const PAGE_MAX: usize = 5000;
 /// Lines read at a time when all are asked for.
 const TEXT_PAGE: usize = 1000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "LogFormat")]
 enum Format {
     Json,
     Text,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
+    /// `next` of the page before.
     #[serde(default)]
     after: u64,
+    /// At most 5,000 lines, 1,000 if left out; as text all of them if left out.
     limit: Option<usize>,
     /// The least that a line must matter.
     level: Option<Level>,
     format: Option<Format>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Logs {
+    logs: Vec<LogRow>,
+    next: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct LogRow {
+    /// Number of the event within the run.
+    seq: u64,
+    at: Time,
+    level: Level,
+    message: String,
+    device: Option<DeviceId>,
+    module: Option<String>,
+    step: Option<StepId>,
+    source: String,
 }
 
 pub async fn get(
@@ -60,15 +83,13 @@ pub async fn get(
     let limit = query.limit.unwrap_or(1000).clamp(1, PAGE_MAX);
     let lines = app.hub.store().run_logs(run.header.id, query.after, levels, limit).await?;
     let next = lines.last().map_or(query.after, |(number, ..)| *number);
-    let lines: Vec<serde_json::Value> = lines.iter().map(|(number, at, log)| row(*number, *at, log)).collect();
-    Ok(Json(json!({"logs": lines, "next": next})).into_response())
+    let logs = lines.into_iter().map(|(number, at, log)| row(number, at, log)).collect();
+    Ok(Json(Logs { logs, next }).into_response())
 }
 
-fn row(number: u64, at: Timestamp, log: &RunLog) -> serde_json::Value {
-    json!({
-        "seq": number, "at": rfc3339(at), "level": log.level, "message": log.message, "device": log.device,
-        "module": log.module, "step": log.step, "source": log.source,
-    })
+fn row(seq: u64, at: Timestamp, log: RunLog) -> LogRow {
+    let RunLog { level, message, device, module, step, source } = log;
+    LogRow { seq, at: Time(at), level, message, device, module, step, source }
 }
 
 /// The log as a text, read from the record while it is sent.

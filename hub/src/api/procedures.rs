@@ -7,12 +7,24 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::procedure::{self, Procedure};
-use crate::procedures::{Format, ProcedureError, Procedures};
+use crate::procedures::{Format, Listed, ProcedureError, Procedures};
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Procedures")]
+pub struct Known {
+    procedures: Vec<Listed>,
+}
+
+/// How a procedure is called, for descriptions.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub struct Name(#[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,64}$"))] pub String);
 
 /// Runs file work off the async threads.
 async fn with<T: Send + 'static>(
@@ -24,9 +36,9 @@ async fn with<T: Send + 'static>(
     Ok(done.map_err(anyhow::Error::from)??)
 }
 
-pub async fn list(State(app): State<App>) -> Result<Json<serde_json::Value>, ApiError> {
+pub async fn list(State(app): State<App>) -> Result<Json<Known>, ApiError> {
     let procedures = with(&app, |procedures| Ok(procedures.list()?)).await?;
-    Ok(Json(json!({"procedures": procedures})))
+    Ok(Json(Known { procedures }))
 }
 
 pub async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Procedure>, ApiError> {

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use rigwire_shared::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
@@ -20,9 +21,10 @@ static MAKING: Semaphore = Semaphore::const_new(2);
 /// Events that are read from the record at a time: others read it, too.
 const EVENTS: usize = 5_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportQuery {
+    #[schemars(with = "Option<Format>")]
     format: Option<String>,
 }
 

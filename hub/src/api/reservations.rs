@@ -8,11 +8,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use rigwire_shared::ids::DeviceId;
+use rigwire_shared::ids::{DeviceId, Fence, RunId};
 use rigwire_shared::time::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::answer::Time;
 use super::json_body;
 use crate::app::App;
 use crate::dialect::rfc3339;
@@ -23,15 +24,17 @@ use crate::model::{LeaseRow, ReserveError};
 const HOLDER_MAX: usize = 100;
 const REASON_MAX: usize = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Reserve {
+pub struct Reserve {
+    /// 1 to 100 characters.
     holder: String,
     #[serde(default)]
     reason: Option<String>,
-    /// One of these two says when it ends.
+    /// When it ends, as a time in UTC; or `for` says it.
     #[serde(default)]
     until: Option<String>,
+    /// How long it lasts, such as `2h`; at most 30 days.
     #[serde(default, rename = "for")]
     duration: Option<String>,
     /// Wait for the run that is on the device, ahead of all others.
@@ -63,22 +66,38 @@ pub async fn reserve(State(app): State<App>, Path(id): Path<String>, body: Bytes
         Claimed::Prolonged => StatusCode::OK,
         Claimed::Waits(_) => StatusCode::ACCEPTED,
     };
-    Ok((status, Json(row(&reserved.lease))).into_response())
+    Ok((status, Json(Lease::from(&reserved.lease))).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReturnQuery {
+    /// Who gives it back.
+    #[schemars(with = "String")]
     holder: Option<String>,
+    /// Also when somebody else has it.
     #[serde(default)]
     force: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GivenBack {
+    device: String,
+    returned: Returned,
+}
+
+/// Whose reservation it was, and until when.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Returned {
+    holder: String,
+    until: Time,
 }
 
 pub async fn give_back(
     State(app): State<App>,
     Path(id): Path<String>,
     query: Result<Query<ReturnQuery>, QueryRejection>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<GivenBack>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
     let device = device_id(&id)?;
     let Some(who) = query.holder else {
@@ -88,21 +107,63 @@ pub async fn give_back(
     let outcome = app.hub.ask(move |core, now| core.model.return_device(&device, &who, query.force, now));
     let returned = outcome.await??;
     app.hub.store().barrier().await?;
-    Ok(Json(json!({"device": id, "returned": {"holder": returned.holder, "until": rfc3339(returned.until)}})))
+    let returned = Returned { holder: returned.holder, until: Time(returned.until) };
+    Ok(Json(GivenBack { device: id, returned }))
 }
 
-pub async fn list(State(app): State<App>) -> Result<Json<serde_json::Value>, ApiError> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Leases {
+    leases: Vec<Lease>,
+}
+
+pub async fn list(State(app): State<App>) -> Result<Json<Leases>, ApiError> {
     let leases = app.hub.ask(|core, _| core.model.leases()).await?;
-    Ok(Json(json!({"leases": leases.iter().map(row).collect::<Vec<_>>()})))
+    Ok(Json(Leases { leases: leases.iter().map(Lease::from).collect() }))
 }
 
 /// A lease as it is shown, here and with its device.
-pub(super) fn row(lease: &LeaseRow) -> serde_json::Value {
-    json!({
-        "device": lease.device.as_str(), "kind": if lease.run.is_some() { "run" } else { "person" },
-        "holder": lease.holder, "run": lease.run, "reason": lease.reason, "since": rfc3339(lease.since),
-        "until": lease.until.map(rfc3339), "fence": lease.fence, "waiting": lease.fence.is_none(),
-    })
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Lease {
+    device: DeviceId,
+    kind: HolderKind,
+    holder: String,
+    run: Option<RunId>,
+    reason: Option<String>,
+    since: Time,
+    /// Null for a run: until it ends.
+    until: Option<Time>,
+    fence: Option<Fence>,
+    /// For the run that is on the device.
+    waiting: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum HolderKind {
+    Run,
+    Person,
+}
+
+impl Lease {
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+}
+
+impl From<&LeaseRow> for Lease {
+    fn from(lease: &LeaseRow) -> Self {
+        Self {
+            device: lease.device.clone(),
+            kind: if lease.run.is_some() { HolderKind::Run } else { HolderKind::Person },
+            holder: lease.holder.clone(),
+            run: lease.run,
+            reason: lease.reason.clone(),
+            since: Time(lease.since),
+            until: lease.until.map(Time),
+            fence: lease.fence,
+            waiting: lease.fence.is_none(),
+        }
+    }
 }
 
 /// The name of a person, checked.
@@ -164,7 +225,7 @@ impl End {
     }
 }
 
-fn device_id(id: &str) -> Result<DeviceId, ApiError> {
+pub(super) fn device_id(id: &str) -> Result<DeviceId, ApiError> {
     DeviceId::new(id)
         .map_err(|error| ApiError::bad_request("INVALID_DEVICE_ID", format!("{id:?} is not a device id: {error}")))
 }

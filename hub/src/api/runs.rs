@@ -1,5 +1,6 @@
 //! Runs: start, list, look at, cancel, and read their events.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,20 +11,26 @@ use axum::extract::{Path, Query, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use rigwire_shared::ids::{DeviceId, RunId, StepId};
 use rigwire_shared::value::{Fields, Value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use uuid::Uuid;
 
+use super::answer::Time;
+use super::commands::PlanRow;
 use super::{external, json_body, reference, reservations};
 use crate::app::{App, Scheme};
-use crate::dialect::{Dialect, RunReference, rfc3339};
+use crate::describe::Object;
+use crate::dialect::{Dialect, RunReference};
 use crate::error::ApiError;
-use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot};
+use crate::event::{RunKind, RunSnapshot, RunStatus, StepSnapshot, StepState};
 use crate::external::StartExternal;
 use crate::model::{CancelError, PauseError, StartRun};
 use crate::procedure::Procedure;
 use crate::procedures::ProcedureError;
-use crate::store::{RunFilter, RunRow};
+use crate::store::{EventRow, RunFilter, RunRow};
 
 const LIST_DEFAULT: usize = 50;
 const LIST_MAX: usize = 500;
@@ -35,12 +42,32 @@ const NAME_MAX: usize = 200;
 /// Runs that may be under way or wait for devices.
 const ACTIVE_MAX: usize = 1000;
 
-#[derive(Debug, Deserialize)]
+/// A run of a procedure, or of a program outside.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum StartBody {
+    Procedure(Start),
+    External(crate::external::Announcement),
+}
+
+/// By name, or written out.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum Source {
+    Name(String),
+    Procedure(Box<Procedure>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Start {
+#[schemars(rename = "StartRun")]
+pub struct Start {
+    #[schemars(with = "Source")]
     procedure: serde_json::Value,
     #[serde(default)]
+    #[schemars(with = "Option<Object>")]
     params: Option<Value>,
+    /// At most 200 characters.
     #[serde(default)]
     name: Option<String>,
     /// Person on whose reserved devices it may be.
@@ -50,6 +77,7 @@ struct Start {
     #[serde(default)]
     tags: Vec<String>,
     #[serde(default, rename = "external")]
+    #[schemars(extend("const" = false))]
     _external: bool,
 }
 
@@ -103,15 +131,28 @@ async fn make(app: &App, request: Request) -> Result<RunSnapshot, ApiError> {
     Ok(run)
 }
 
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Started {
+    id: RunId,
+    number: u64,
+    kind: RunKind,
+    status: RunStatus,
+    /// Where to watch it, by protocol, and where its `report` is.
+    urls: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanRow>,
+}
+
 /// The answer to whoever started a run; with the plan, where one was made of what they typed.
-pub(super) fn created(app: &App, headers: &HeaderMap, run: &RunSnapshot, plan: Option<serde_json::Value>) -> Response {
-    let mut body = json!({
-        "id": run.header.id, "number": run.header.number, "kind": run.header.kind, "status": run.status,
-        "urls": urls(app.scheme, &host(headers, app.address), run),
-    });
-    if let Some(plan) = plan {
-        body["plan"] = plan;
-    }
+pub(super) fn created(app: &App, headers: &HeaderMap, run: &RunSnapshot, plan: Option<PlanRow>) -> Response {
+    let body = Started {
+        id: run.header.id,
+        number: run.header.number,
+        kind: run.header.kind,
+        status: run.status,
+        urls: urls(app.scheme, &host(headers, app.address), run),
+        plan,
+    };
     (StatusCode::CREATED, Json(body)).into_response()
 }
 
@@ -183,34 +224,44 @@ fn host(headers: &HeaderMap, address: SocketAddr) -> String {
 }
 
 /// Where to watch a run, one entry per dialect, and where its report is.
-fn urls(scheme: Scheme, host: &str, run: &RunSnapshot) -> serde_json::Value {
+fn urls(scheme: Scheme, host: &str, run: &RunSnapshot) -> BTreeMap<&'static str, String> {
     let id = run.header.id;
-    let mut urls = serde_json::Map::new();
     let (http, ws) = (scheme.of_requests(), scheme.of_sockets());
+    let mut urls = BTreeMap::new();
     for dialect in Dialect::ALL {
         let path = (dialect.room().path)(&run.header);
-        urls.insert(dialect.as_str().to_owned(), format!("{ws}://{host}{path}").into());
+        urls.insert(dialect.as_str(), format!("{ws}://{host}{path}"));
     }
-    urls.insert("report".to_owned(), format!("{http}://{host}/api/v1/reports/{id}?format=html").into());
-    urls.into()
+    urls.insert("report", format!("{http}://{host}/api/v1/reports/{id}?format=html"));
+    urls
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RunsQuery")]
 pub struct ListQuery {
     status: Option<RunStatus>,
     kind: Option<RunKind>,
     /// Only runs that were started for this one.
+    #[schemars(with = "Option<RunReference>")]
     parent: Option<String>,
+    /// At most 500; 50 if left out.
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<u64>,
 }
 
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Runs {
+    runs: Vec<RunRow>,
+    /// Null at the end.
+    next_cursor: Option<u64>,
+}
+
 pub async fn list(
     State(app): State<App>,
     query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Runs>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
     let parent = match query.parent.as_deref() {
         Some(parent) => Some(snapshot(&app, parent).await?.header.id),
@@ -220,7 +271,7 @@ pub async fn list(
     let filter = RunFilter { status: query.status, kind: query.kind, parent, before: query.cursor, limit };
     let status = query.status;
     let mut rows = app.hub.store().runs(filter).await?;
-    let next = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();
+    let next_cursor = (rows.len() == limit).then(|| rows.last().map(|row| row.number)).flatten();
     // A row in the record is as of its last change of status; what moves is at hand in the model.
     let ids: Vec<_> = rows.iter().filter(|row| !row.status.is_final()).map(|row| row.id).collect();
     let moving: Vec<RunRow> = app
@@ -239,7 +290,7 @@ pub async fn list(
     }
     // One that went on since its row was written may no longer be what was asked for.
     rows.retain(|row| status.is_none_or(|status| row.status == status));
-    Ok(Json(json!({"runs": rows, "next_cursor": next})))
+    Ok(Json(Runs { runs: rows, next_cursor }))
 }
 
 /// A run at hand or in the record.
@@ -252,22 +303,47 @@ pub(crate) async fn snapshot(app: &App, id: &str) -> Result<RunSnapshot, ApiErro
     found.ok_or_else(|| ApiError::not_found("UNKNOWN_RUN", format!("there is no run {reference}")))
 }
 
-pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunNow {
+    #[serde(flatten)]
+    run: RunRow,
+    /// Person on whose reserved devices it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
+    /// Of a run that is pending: what it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Option<Waiting>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Waiting {
+    /// In the queue, from 1.
+    position: usize,
+    reason: String,
+    /// When that will be over, if it is known.
+    expected: Option<Time>,
+}
+
+pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<RunNow>, ApiError> {
     let run = snapshot(&app, &id).await?;
-    let mut row = serde_json::to_value(RunRow::from(&run)).map_err(anyhow::Error::from)?;
-    if let Some(holder) = &run.header.holder {
-        row["holder"] = json!(holder);
-    }
+    let mut waiting = None;
     if run.status == RunStatus::Pending {
         let id = run.header.id;
-        let waiting = app.hub.ask(move |core, _| core.model.waiting(id)).await?;
-        row["waiting"] = waiting.map_or(serde_json::Value::Null, |waiting| {
-            json!({
-                "position": waiting.position, "reason": waiting.reason, "expected": waiting.expected.map(rfc3339),
-            })
-        });
+        let found = app.hub.ask(move |core, _| core.model.waiting(id)).await?;
+        waiting = Some(found.map(|found| Waiting {
+            position: found.position,
+            reason: found.reason,
+            expected: found.expected.map(Time),
+        }));
     }
-    Ok(Json(row))
+    Ok(Json(RunNow { run: RunRow::from(&run), holder: run.header.holder.clone(), waiting }))
+}
+
+/// What became of a request to cancel, pause or resume.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Changed {
+    id: RunId,
+    status: RunStatus,
 }
 
 pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
@@ -281,7 +357,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Re
         Ok(()) => {
             app.hub.store().barrier().await?;
             let status = app.hub.ask(move |core, _| core.model.run(RunReference::Id(id)).map(|run| run.status)).await?;
-            let body = json!({"id": id, "status": status.unwrap_or(run.status)});
+            let body = Changed { id, status: status.unwrap_or(run.status) };
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Err(CancelError::Already) => {
@@ -317,46 +393,61 @@ async fn hold(app: &App, id: &str, pause: bool) -> Result<Response, ApiError> {
         Ok(()) => {
             app.hub.store().barrier().await?;
             let status = if pause { RunStatus::Paused } else { RunStatus::Running };
-            Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": status}))).into_response())
+            Ok((StatusCode::ACCEPTED, Json(Changed { id, status })).into_response())
         }
         Err(PauseError::Not { status, cancelling }) => Err(refused(status, cancelling)),
         Err(PauseError::Unknown) => Err(refused(run.status, false)),
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
+    /// `next` of the page before.
     #[serde(default)]
     after: u64,
+    /// At most 5,000; 1,000 if left out.
     limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Events {
+    events: Vec<EventRow>,
+    next: u64,
 }
 
 pub async fn events(
     State(app): State<App>,
     Path(id): Path<String>,
     query: Result<Query<EventsQuery>, QueryRejection>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Events>, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
     let run = snapshot(&app, &id).await?;
     let limit = query.limit.unwrap_or(1000).clamp(1, EVENTS_MAX);
     let events = app.hub.store().run_events(run.header.id, query.after, limit).await?;
     let next = events.last().map_or(query.after, |event| event.seq);
-    Ok(Json(json!({"events": events, "next": next})))
+    Ok(Json(Events { events, next }))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Steps {
+    steps: Vec<StepRow>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StepRow {
-    id: String,
-    uuid: String,
+    id: StepId,
+    uuid: Uuid,
     number: u64,
     module: String,
-    device: Option<String>,
-    status: &'static str,
+    device: Option<DeviceId>,
+    status: StepState,
+    /// Counts from 1; 0 before the first.
     attempt: u32,
     progress: f64,
     duration_s: Option<f64>,
     error: Option<String>,
+    #[schemars(with = "Object")]
     outputs: Value,
     finally: bool,
 }
@@ -365,12 +456,12 @@ pub(super) fn step_rows(run: &RunSnapshot) -> Vec<StepRow> {
     let row = |step: &StepSnapshot| {
         let card = run.header.step(&step.step)?;
         Some(StepRow {
-            id: card.id.as_str().to_owned(),
-            uuid: card.uuid.to_string(),
+            id: card.id.clone(),
+            uuid: card.uuid,
             number: card.number,
             module: card.module.clone(),
-            device: step.device.as_ref().map(|device| device.as_str().to_owned()),
-            status: step.state.as_str(),
+            device: step.device.clone(),
+            status: step.state,
             attempt: step.attempt,
             progress: step.percent,
             duration_s: step.duration_s,
@@ -382,9 +473,9 @@ pub(super) fn step_rows(run: &RunSnapshot) -> Vec<StepRow> {
     run.steps.iter().filter_map(row).collect()
 }
 
-pub async fn steps(State(app): State<App>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+pub async fn steps(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Steps>, ApiError> {
     let run = snapshot(&app, &id).await?;
-    Ok(Json(json!({"steps": step_rows(&run)})))
+    Ok(Json(Steps { steps: step_rows(&run) }))
 }
 
 impl From<ProcedureError> for ApiError {

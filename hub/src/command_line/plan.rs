@@ -2,6 +2,7 @@
 
 use rigwire_shared::ids::DeviceId;
 use rigwire_shared::value::Fields;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ pub struct Plan {
     pub devices: Vec<PlannedDevice>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PlannedStep {
     pub id: String,
     pub module: String,
@@ -28,7 +29,7 @@ pub struct PlannedStep {
     pub text: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PlannedDevice {
     pub id: DeviceId,
     pub class: String,
@@ -40,7 +41,7 @@ pub struct PlannedDevice {
 }
 
 /// One stage of how the plan came about.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Stage {
     pub stage: &'static str,
     pub message: String,

@@ -1,9 +1,11 @@
 //! Runs as clients name them in URLs, and how text from outside is quoted back. Knows no dialect.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use rigwire_shared::ids::RunId;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use uuid::Uuid;
 
 use super::RunReference;
@@ -26,6 +28,20 @@ impl FromStr for RunReference {
             return Ok(Self::Number(number));
         }
         Uuid::try_parse(text).map(|id| Self::Id(RunId(id))).map_err(|_| BadReference(quote(text)))
+    }
+}
+
+impl JsonSchema for RunReference {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RunReference".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "description": "UUID or number of a run", "examples": ["1"]})
     }
 }
 

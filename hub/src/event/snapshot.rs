@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rigwire_shared::ids::{DeviceId, StepId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Fields;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DeviceSnapshot, Finished, Progress, RunHeader, RunStatus};
@@ -40,7 +41,7 @@ pub struct StepSnapshot {
     pub outputs: Fields,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepState {
     Pending,

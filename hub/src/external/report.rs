@@ -145,7 +145,7 @@ pub fn parse_batch(bytes: &[u8]) -> Result<Vec<Reported>, BadBatch> {
 
 type Parse = fn(&mut Object) -> Result<Report, Mistake>;
 
-const KINDS: [(&str, &[&str], Parse); 11] = [
+pub(super) const KINDS: [(&str, &[&str], Parse); 11] = [
     ("status", &["status", "step", "error", "log_tail", "message", "metrics"], status),
     ("progress", &["percent", "phase", "message", "step"], progress),
     ("log", &["level", "message", "device", "module", "source"], log),

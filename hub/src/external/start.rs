@@ -17,7 +17,8 @@ const DEADLINE_MIN: f64 = 0.1;
 const DEADLINE_MAX: f64 = 30.0 * 86_400.0;
 const EDGES_MAX: usize = 10 * PARTS_MAX;
 const DEVICES_MAX: usize = 1000;
-const FIELDS: [&str; 9] = ["external", "kind", "name", "devices", "agent_name", "nodes", "edges", "tests", DEADLINE];
+pub(super) const FIELDS: [&str; 9] =
+    ["external", "kind", "name", "devices", "agent_name", "nodes", "edges", "tests", DEADLINE];
 
 /// A request for an external run, checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,10 @@
 //! The JSON schema of procedures, for editors and for programs that write them. Keys, words and modules are read off the types;
 //! what each key holds is written here. Says what a procedure looks like; what must exist or fit is the check's.
 
+use std::borrow::Cow;
+
 use rigwire_shared::agent::DeviceKind;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::{HoldFor, Limits, Parameter, ParameterKind, Procedure, Repeat, Retry, Role, Step, SuiteRules, Test, keys};
@@ -13,6 +16,22 @@ use crate::sweep::{Axis, Mode, Sweep};
 
 /// A key and what it holds.
 type Known = (&'static str, Value);
+
+/// In descriptions of the interface a procedure is named and not written out: its own schema is longer than all others together.
+impl JsonSchema for Procedure {
+    fn schema_name() -> Cow<'static, str> {
+        "Procedure".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "A procedure, as /api/v1/procedures/schema.json says; or a workflow of nodes and edges.",
+            "anyOf": [{"required": ["name"]}, {"required": ["nodes"]}],
+            "properties": {"name": {"type": "string"}, "nodes": {"type": "array"}},
+        })
+    }
+}
 
 /// The schema of a procedure, draft 2020-12. A workflow of nodes and edges is one, too.
 pub fn schema() -> Value {

@@ -6,16 +6,18 @@ use anyhow::Context;
 use rigwire_shared::ids::{AgentId, RunId};
 use rigwire_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::describe::Object;
 use crate::dialect::{RunReference, rfc3339};
-use crate::event::{Finished, RunEventBody, RunHeader, RunKind, RunSnapshot, RunStatus};
+use crate::event::{Finished, RunError, RunEventBody, RunHeader, RunKind, RunSnapshot, RunStatus};
 use crate::model::Restored;
 use crate::procedure::Procedure;
 use crate::run::Run;
 
 /// A run as lists show it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RunRow {
     pub id: RunId,
     pub number: u64,
@@ -29,7 +31,9 @@ pub struct RunRow {
     pub created_at: String,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
+    #[schemars(with = "Option<RunError>")]
     pub error: Option<serde_json::Value>,
+    #[schemars(with = "Object")]
     pub params: serde_json::Value,
     pub result: Option<Finished>,
 }
@@ -61,7 +65,7 @@ impl From<&RunSnapshot> for RunRow {
 }
 
 /// One event of a run as the interface shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct EventRow {
     /// Number within the run.
     pub seq: u64,
@@ -70,6 +74,7 @@ pub struct EventRow {
     pub at: String,
     /// Holds `type` and the fields that belong to it.
     #[serde(flatten)]
+    #[schemars(with = "RunEventBody")]
     pub body: serde_json::Value,
 }
 
