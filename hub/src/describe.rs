@@ -3,9 +3,11 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+pub mod asyncapi;
 pub mod openapi;
 pub mod roles;
 mod schema;
+pub mod talk;
 
 /// Makes the schema of a type when a description is asked for.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;

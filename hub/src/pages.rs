@@ -1,4 +1,4 @@
-//! What browsers load from the hub itself: the page for people, and the client library of the test_dashboard protocol.
+//! What browsers load from the hub itself: the pages for people, and the client library of the test_dashboard protocol.
 
 use std::sync::LazyLock;
 
@@ -40,6 +40,10 @@ static LIBRARY: LazyLock<[File; 4]> = LazyLock::new(|| {
 
 pub async fn dashboard() -> Html<&'static str> {
     Html(include_str!("../web/index.html"))
+}
+
+pub async fn docs() -> Html<&'static str> {
+    Html(include_str!("../web/docs.html"))
 }
 
 pub async fn library(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {

@@ -15,7 +15,7 @@ use crate::api::{
     parts, procedures, reports, reservations, runs,
 };
 use crate::app::App;
-use crate::describe::openapi;
+use crate::describe::{asyncapi, openapi};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, in_json};
 use crate::pages;
@@ -43,7 +43,9 @@ fn native(routes: Routes) -> Routes {
     routes
         .open("/", pages::dashboard, say::page())
         .open("/static/v2/js/{file}", pages::library, say::library())
+        .open("/docs", pages::docs, say::docs())
         .open("/openapi.json", openapi, say::openapi())
+        .open("/asyncapi.json", asyncapi, say::asyncapi())
         .open("/healthz", health::live, say::health())
         .open("/readyz", health::ready, say::ready())
         .get("/api/v1/runs", Viewer, runs::list, say::runs())
@@ -85,6 +87,12 @@ static OPENAPI: LazyLock<String> = LazyLock::new(|| openapi::document(routes().e
 
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI.as_str())
+}
+
+static ASYNCAPI: LazyLock<String> = LazyLock::new(|| asyncapi::document(routes().entries()).to_string());
+
+async fn asyncapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], ASYNCAPI.as_str())
 }
 
 async fn unknown(OriginalUri(uri): OriginalUri) -> ApiError {

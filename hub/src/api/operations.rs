@@ -25,7 +25,7 @@ pub fn page() -> Operation {
 }
 
 pub fn library() -> Operation {
-    Operation::new("The client library of test_dashboard")
+    Operation::new("The client library for boards of tests")
         .raw(200, "text/javascript", "The script, or the types of its words.")
         .raw(200, "text/plain", "")
         .empty(304, "It is what If-None-Match names.")
@@ -35,6 +35,14 @@ pub fn library() -> Operation {
 pub fn openapi() -> Operation {
     Operation::new("This interface for programs: requests, as OpenAPI 3.1")
         .json::<crate::describe::Object>(200, "The document.")
+}
+
+pub fn asyncapi() -> Operation {
+    Operation::new("The sockets for programs, as AsyncAPI 3.0").json::<crate::describe::Object>(200, "The document.")
+}
+
+pub fn docs() -> Operation {
+    Operation::new("This interface for people").raw(200, "text/html", "The page.")
 }
 
 pub fn health() -> Operation {

@@ -106,3 +106,27 @@ pub(super) fn without_null(schema: &mut Value) {
         fields.insert("anyOf".to_owned(), choices.into());
     }
 }
+
+/// Narrows the schema of a message to those with this `type`: of several variants the one that has it.
+pub(super) fn of_type(schema: &mut Value, name: &str) {
+    let Value::Object(fields) = schema else { return };
+    let variant = fields.get("oneOf").and_then(Value::as_array).and_then(|variants| {
+        let found = variants.iter().find(|variant| variant["properties"]["type"]["const"] == name);
+        found.and_then(Value::as_object).cloned()
+    });
+    if let Some(variant) = variant {
+        fields.remove("oneOf");
+        for (key, value) in variant {
+            match (fields.get_mut(&key), value) {
+                (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+                (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+                (_, value) => {
+                    fields.insert(key, value);
+                }
+            }
+        }
+    }
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        properties.insert("type".to_owned(), serde_json::json!({"const": name}));
+    }
+}

@@ -7,6 +7,7 @@
 
 use super::{Admission, Room};
 
+pub mod described;
 mod door;
 mod dsl;
 mod graph;
@@ -24,4 +25,5 @@ pub(super) const ROOM: Room = Room {
     shown: "/ws/events",
     admission: |limits| Admission::Total(limits.agent_events.connections),
     routes: door::routes,
+    talk: described::talk,
 };

@@ -9,6 +9,7 @@ use super::{Admission, Room};
 
 mod ack;
 mod client;
+pub mod described;
 mod door;
 mod limits;
 pub mod message;
@@ -24,4 +25,5 @@ pub(super) const ROOM: Room = Room {
     shown: "/ws/executions/{run}",
     admission: |limits| Admission::PerClient(limits.device_farm.connections),
     routes: door::routes,
+    talk: described::talk,
 };

@@ -7,6 +7,7 @@
 
 use super::{Admission, Room};
 
+pub mod described;
 mod door;
 pub mod message;
 pub mod session;
@@ -18,6 +19,7 @@ pub(super) const ROOM: Room = Room {
     shown: "/api/v1/ws/execution/{run}",
     admission: |_| Admission::Unlimited,
     routes: door::routes,
+    talk: described::talk,
 };
 
 /// This protocol sets no numbers that a user could change.

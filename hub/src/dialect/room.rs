@@ -1,5 +1,6 @@
 //! What the hub knows of each protocol as a whole, and how it lets clients in. Knows no protocol by name.
 
+use crate::describe::talk::Talk;
 use crate::event::{Event, RunHeader};
 use crate::routes::Routes;
 
@@ -21,6 +22,8 @@ pub struct Room {
     pub admission: fn(&Limits) -> Admission,
     /// Its sockets and REST neighbours.
     pub routes: fn(Routes) -> Routes,
+    /// Its messages and manners, for the descriptions of the interface.
+    pub talk: fn() -> Talk,
 }
 
 /// How many sockets of a protocol may be open at once.

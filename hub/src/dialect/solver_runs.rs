@@ -6,6 +6,7 @@
 
 use super::{Admission, Room};
 
+pub mod described;
 mod door;
 pub mod message;
 pub mod session;
@@ -17,6 +18,7 @@ pub(super) const ROOM: Room = Room {
     shown: "/api/v2/ws/runs/{run}",
     admission: |_| Admission::Unlimited,
     routes: door::routes,
+    talk: described::talk,
 };
 
 /// This protocol sets no numbers that a user could change.

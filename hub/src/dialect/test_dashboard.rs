@@ -7,6 +7,7 @@
 use super::{Admission, Room};
 
 mod client;
+pub mod described;
 mod door;
 mod envelope;
 pub mod message;
@@ -20,6 +21,7 @@ pub(super) const ROOM: Room = Room {
     shown: "/api/ws/updates",
     admission: |_| Admission::Unlimited,
     routes: door::routes,
+    talk: described::talk,
 };
 
 /// This protocol sets no numbers that a user could change.

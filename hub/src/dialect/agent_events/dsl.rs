@@ -1,6 +1,7 @@
 //! What came of a typed line, in this protocol's words: `dslProgress` and `dslResult`. Knows no session.
 
 use rigwire_shared::value::Value;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use super::graph::{self, Edge, Node};
 use crate::command_line::{Plan, Stage};
 use crate::event::StepCard;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct DslProgress<'a> {
     pub(super) stage: &'a str,
     pub(super) message: &'a str,
@@ -21,7 +22,7 @@ impl<'a> From<&'a Stage> for DslProgress<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DslResult<'a> {
     pub(super) success: bool,
@@ -37,7 +38,7 @@ pub(super) struct DslResult<'a> {
 }
 
 /// A device of the plan: this protocol has no other word for who does the work.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct MatchedAgent<'a> {
     id: &'a str,
     name: &'a str,
@@ -45,12 +46,12 @@ pub(super) struct MatchedAgent<'a> {
     reasoning: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Tool<'a> {
     name: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Suggestion<'a> {
     nodes: Vec<Node<'a>>,
     edges: Vec<Edge<'a>>,

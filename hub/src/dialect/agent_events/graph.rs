@@ -1,17 +1,20 @@
 //! A run's steps as the nodes and edges that a canvas draws. Knows no event and no session.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use rigwire_shared::ids::StepId;
 use rigwire_shared::value::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
+use crate::describe::Object;
 use crate::event::StepCard;
 
 const COLUMN_WIDTH: u32 = 220;
 const ROW_HEIGHT: u32 = 120;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Node<'a> {
     id: &'a str,
     #[serde(rename = "type")]
@@ -20,13 +23,13 @@ pub(super) struct Node<'a> {
     data: Data<'a>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-struct Position {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub(super) struct Position {
     x: u32,
     y: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Edge<'a> {
     id: String,
     source: &'a str,
@@ -81,6 +84,16 @@ struct Data<'a>(&'a [(String, Value)]);
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl JsonSchema for Data<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        Object::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Object::json_schema(generator)
     }
 }
 

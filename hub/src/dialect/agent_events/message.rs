@@ -2,6 +2,7 @@
 
 use rigwire_shared::event::Level;
 use rigwire_shared::value::{Fields, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dialect::{Rendered, rfc3339};
@@ -246,7 +247,7 @@ fn fields<const N: usize>(named: [(&str, Value); N]) -> Value {
     Value::Map(named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Fields>())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Envelope<'a, T> {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
@@ -257,7 +258,7 @@ pub(super) struct Envelope<'a, T> {
     pub(super) correlation_id: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ChatMessage<'a> {
     pub(super) content: &'a str,
     pub(super) sender: &'static str,
@@ -265,21 +266,21 @@ pub(super) struct ChatMessage<'a> {
     pub(super) kind: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Pong<'a> {
     pub(super) timestamp: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Error<'a> {
     pub(super) message: &'a str,
     pub(super) code: &'static str,
     pub(super) timestamp: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WorkflowStart<'a> {
+pub(super) struct WorkflowStart<'a> {
     workflow_id: &'a str,
     execution_id: &'a str,
     nodes: Vec<Node<'a>>,
@@ -287,9 +288,9 @@ struct WorkflowStart<'a> {
     start_time: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WorkflowProgress<'a> {
+pub(super) struct WorkflowProgress<'a> {
     workflow_id: &'a str,
     execution_id: &'a str,
     node_id: Option<&'a str>,
@@ -299,9 +300,9 @@ struct WorkflowProgress<'a> {
     timestamp: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WorkflowComplete<'a> {
+pub(super) struct WorkflowComplete<'a> {
     workflow_id: &'a str,
     execution_id: &'a str,
     message: &'a str,
@@ -311,9 +312,9 @@ struct WorkflowComplete<'a> {
     timestamp: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WorkflowError<'a> {
+pub(super) struct WorkflowError<'a> {
     workflow_id: &'a str,
     execution_id: &'a str,
     node_id: Option<&'a str>,
@@ -323,9 +324,9 @@ struct WorkflowError<'a> {
     timestamp: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WorkflowLog<'a> {
+pub(super) struct WorkflowLog<'a> {
     workflow_id: &'a str,
     level: &'static str,
     message: &'a str,
@@ -333,18 +334,18 @@ struct WorkflowLog<'a> {
     node_id: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct NodeStatusUpdate<'a> {
+pub(super) struct NodeStatusUpdate<'a> {
     workflow_id: &'a str,
     node_id: &'a str,
     status: &'static str,
     timestamp: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ToolResult<'a> {
+pub(super) struct ToolResult<'a> {
     tool_name: &'a str,
     status: &'a str,
     result: Value,
@@ -352,8 +353,8 @@ struct ToolResult<'a> {
     error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct EventStream<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EventStream<'a> {
     event_type: &'a str,
     #[serde(rename = "workflowId")]
     workflow_id: &'a str,

@@ -5,6 +5,7 @@ use rigwire_shared::event::{Level, code};
 use rigwire_shared::ids::DeviceId;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Value;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dialect::{Rendered, rfc3339};
@@ -278,8 +279,8 @@ fn receipted<T: Serialize>(topic: &'static str, message: &T, receipt: &Receipt) 
 }
 
 /// What clients acknowledge by, if they do.
-#[derive(Serialize)]
-struct Receipt {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Receipt {
     message_id: String,
     ack_required: bool,
 }
@@ -290,8 +291,8 @@ impl Receipt {
     }
 }
 
-#[derive(Serialize)]
-struct ExecutionProgress<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ExecutionProgress<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     execution_id: String,
@@ -301,8 +302,8 @@ struct ExecutionProgress<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct DeviceStatus<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct DeviceStatus<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     device_id: &'a DeviceId,
@@ -310,8 +311,8 @@ struct DeviceStatus<'a> {
     last_seen: String,
 }
 
-#[derive(Serialize)]
-struct StepCompleted<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct StepCompleted<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     execution_id: &'a str,
@@ -326,8 +327,8 @@ struct StepCompleted<'a> {
     receipt: Receipt,
 }
 
-#[derive(Serialize)]
-struct StepFailed<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct StepFailed<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     execution_id: &'a str,
@@ -343,8 +344,8 @@ struct StepFailed<'a> {
     receipt: Receipt,
 }
 
-#[derive(Serialize)]
-struct LogEntry<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LogEntry<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     execution_id: String,
@@ -355,8 +356,8 @@ struct LogEntry<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct PreviewFrame<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PreviewFrame<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     device_id: &'a DeviceId,
@@ -366,8 +367,8 @@ struct PreviewFrame<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct ExecutionCompleted<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ExecutionCompleted<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     execution_id: &'a str,
@@ -382,8 +383,8 @@ struct ExecutionCompleted<'a> {
     receipt: Receipt,
 }
 
-#[derive(Serialize)]
-struct ErrorMessage<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErrorMessage<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     code: &'a str,

@@ -1,11 +1,15 @@
 //! Words of the protocol-runs dialect: events of a run as typed messages. Knows no session.
 
+use std::borrow::Cow;
+
 use rigwire_shared::event::Level;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
 use rigwire_shared::value::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
+use crate::describe::Object;
 use crate::dialect::{Rendered, rfc3339};
 use crate::event::{
     Event, EventKind, Finished, Metric, Progress, RunEvent, RunEventBody, RunLog, RunSnapshot, RunStatus, StepChange,
@@ -132,16 +136,16 @@ fn ending(finished: &Finished) -> Option<Body<'_>> {
     }
 }
 
-#[derive(Serialize)]
-struct Message<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Message<'a> {
     #[serde(flatten)]
     body: Body<'a>,
     timestamp: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Body<'a> {
+pub(super) enum Body<'a> {
     Status { payload: StatusPayload<'a> },
     Progress { payload: ProgressPayload },
     Log { payload: LogPayload<'a> },
@@ -169,25 +173,26 @@ impl Body<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct StatusPayload<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct StatusPayload<'a> {
     status: &'static str,
     step: &'a str,
 }
 
-#[derive(Serialize)]
-struct ProgressPayload {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ProgressPayload {
     progress: f64,
 }
 
-#[derive(Serialize)]
-struct LogPayload<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LogPayload<'a> {
     message: &'a str,
     level: &'static str,
 }
 
 /// The published shape, and the value once more under the metric's own name: clients in the field read either.
-struct TelemetryPayload<'a> {
+#[derive(JsonSchema)]
+pub(super) struct TelemetryPayload<'a> {
     metric: &'a str,
     value: f64,
     unit: &'a str,
@@ -206,23 +211,33 @@ impl Serialize for TelemetryPayload<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum Scalar<'a> {
+pub(super) enum Scalar<'a> {
     Text(&'a str),
     Number(f64),
 }
 
-#[derive(Serialize)]
-struct ErrorPayload<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ErrorPayload<'a> {
     error: &'a str,
 }
 
 /// Named values as one JSON object.
-struct Map<'a>(&'a [(String, Value)]);
+pub(super) struct Map<'a>(&'a [(String, Value)]);
 
 impl Serialize for Map<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl JsonSchema for Map<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        Object::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Object::json_schema(generator)
     }
 }

@@ -1,10 +1,15 @@
 //! Words of the solver-runs dialect: events of a run as typed messages, under a run's id and under a study's. Knows no
 //! session.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Value;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
+use crate::describe::Object;
 use crate::dialect::{Rendered, rfc3339};
 use crate::event::{
     Event, EventKind, Finished, Iteration, Progress, RunEvent, RunEventBody, RunSnapshot, RunStatus, SummaryMetric,
@@ -95,7 +100,7 @@ pub(super) fn error(endpoint: Endpoint, id: &str, error: &str, at: Timestamp) ->
     Rendered::new(endpoint.topic(), &message)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Pong {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
@@ -166,7 +171,7 @@ fn optimization_iteration(id: &str, iteration: &Iteration, at: Timestamp) -> Ren
 
 /// Whom a message is about: `run_id` or `optimization_id`.
 #[derive(Debug, Clone, Copy)]
-struct Subject<'a> {
+pub(super) struct Subject<'a> {
     endpoint: Endpoint,
     id: &'a str,
 }
@@ -181,8 +186,25 @@ impl Serialize for Subject<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct ProgressUpdate<'a> {
+impl JsonSchema for Subject<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Subject".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {"run_id": {"type": "string"}, "optimization_id": {"type": "string"}},
+        })
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ProgressUpdate<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(flatten)]
@@ -194,8 +216,8 @@ struct ProgressUpdate<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct MetricUpdate<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MetricUpdate<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     run_id: &'a str,
@@ -205,8 +227,8 @@ struct MetricUpdate<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct Completed<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Completed<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(flatten)]
@@ -217,8 +239,8 @@ struct Completed<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct Error<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Error<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(flatten)]
@@ -229,8 +251,8 @@ struct Error<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct Cancelled<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Cancelled<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(flatten)]
@@ -238,8 +260,8 @@ struct Cancelled<'a> {
     timestamp: String,
 }
 
-#[derive(Serialize)]
-struct OptimizationIteration<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OptimizationIteration<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     optimization_id: &'a str,
@@ -252,7 +274,7 @@ struct OptimizationIteration<'a> {
     timestamp: String,
 }
 
-struct Summary<'a>(&'a [SummaryMetric]);
+pub(super) struct Summary<'a>(&'a [SummaryMetric]);
 
 impl Serialize for Summary<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -260,11 +282,31 @@ impl Serialize for Summary<'_> {
     }
 }
 
+impl JsonSchema for Summary<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        Object::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, f64>::json_schema(generator)
+    }
+}
+
 /// Named values as one JSON object.
-struct Map<'a>(&'a [(String, Value)]);
+pub(super) struct Map<'a>(&'a [(String, Value)]);
 
 impl Serialize for Map<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl JsonSchema for Map<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        Object::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Object::json_schema(generator)
     }
 }

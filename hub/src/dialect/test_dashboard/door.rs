@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::extract::Query;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -18,8 +19,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes.socket("/api/ws/updates", Dialect::TestDashboard, updates)
 }
 
-#[derive(Debug, Deserialize)]
-struct UpdatesQuery {
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct UpdatesQuery {
+    /// Whose numbers go on; 1 to 64 of a-z A-Z 0-9 - _ . :
     client_id: Option<String>,
 }
 

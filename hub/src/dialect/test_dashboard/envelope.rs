@@ -1,6 +1,9 @@
 //! The protocol's envelope, rendered once for all clients with its number left open. Knows no event and no session.
 
+use std::borrow::Cow;
+
 use rigwire_shared::time::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
 use crate::dialect::{Text, rfc3339};
@@ -21,8 +24,22 @@ impl Serialize for OpenSequence {
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a, T, N> {
+impl JsonSchema for OpenSequence {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Sequence".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        u64::json_schema(generator)
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Envelope<'a, T, N> {
     #[serde(rename = "type")]
     kind: &'a str,
     payload: &'a T,

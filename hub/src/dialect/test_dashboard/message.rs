@@ -7,6 +7,7 @@ use rigwire_shared::event::Level;
 use rigwire_shared::ids::StepId;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dialect::{Rendered, rfc3339};
@@ -393,26 +394,26 @@ fn integer(number: u64) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Connected<'a> {
     pub(super) client_id: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct TopicOf<'a> {
     pub(super) topic: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ErrorText<'a> {
     pub(super) error: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Nothing {}
 
-#[derive(Serialize)]
-struct TestProgress<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TestProgress<'a> {
     suite_execution_id: u64,
     test_execution_id: u64,
     test_id: &'a str,
@@ -424,8 +425,8 @@ struct TestProgress<'a> {
     message: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct TestCompleted<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TestCompleted<'a> {
     suite_execution_id: u64,
     test_execution_id: u64,
     test_id: &'a str,
@@ -437,8 +438,8 @@ struct TestCompleted<'a> {
     error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct SuiteProgress<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SuiteProgress<'a> {
     suite_execution_id: u64,
     suite_name: &'a str,
     agent_name: &'a str,
@@ -450,8 +451,8 @@ struct SuiteProgress<'a> {
     failed_tests: u32,
 }
 
-#[derive(Serialize)]
-struct SuiteCompleted<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SuiteCompleted<'a> {
     suite_execution_id: u64,
     suite_name: &'a str,
     agent_name: &'a str,
@@ -464,8 +465,8 @@ struct SuiteCompleted<'a> {
     error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct LogEntry<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LogEntry<'a> {
     suite_execution_id: u64,
     test_execution_id: Option<u64>,
     level: &'static str,
@@ -474,8 +475,8 @@ struct LogEntry<'a> {
     source: &'a str,
 }
 
-#[derive(Serialize)]
-struct AtpEvent<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AtpEvent<'a> {
     suite_execution_id: u64,
     test_execution_id: Option<u64>,
     /// The event's own number, whatever number its envelope has.
@@ -486,8 +487,8 @@ struct AtpEvent<'a> {
     duration_ms: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct DeltaUpdate {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct DeltaUpdate {
     resource_type: &'static str,
     resource_id: u64,
     sequence: OpenSequence,
