@@ -1,6 +1,7 @@
 // Opens pages in a running Chromium as if the hub served them, and prints for each what it found: JSON, one object per line.
 // Arguments: Chromium's debugger, the hub, then files. /pages/NAME comes from the folder of the first file, all else from the hub.
-// A page sets `finished` to a promise of what it found.
+// A page sets `finished` to a promise of what it found. An address in the place of a file is a page that somebody else serves: it is
+// over when its element `end` has a text, and what it found are its lines.
 //
 // Each is written into a document that the hub has really served: a browser lets a page that came from this machine connect to
 // this machine, and one that came from nowhere not.
@@ -45,6 +46,16 @@ async function serve({ requestId, request }, session) {
   await call("Fetch.fulfillRequest", { requestId, ...answer }, session);
 }
 
+const LINES = `new Promise((resolve) => {
+  const end = document.getElementById("end");
+  const look = () => end.textContent && resolve(document.body.innerText.split("\\n"));
+  new MutationObserver(look).observe(end, { childList: true });
+  look();
+})`;
+
+const written = (html) => `document.open(); document.write(${JSON.stringify(html)}); document.close();
+  new Promise((loaded) => addEventListener("load", loaded)).then(() => finished)`;
+
 async function open(file) {
   const { targetId } = await call("Target.createTarget", { url: "about:blank" });
   const { sessionId } = await call("Target.attachToTarget", { targetId, flatten: true });
@@ -61,11 +72,10 @@ async function open(file) {
   listeners.add(listener);
   for (const domain of ["Page", "Runtime"]) await call(`${domain}.enable`, {}, sessionId);
   await call("Fetch.enable", { patterns: [{ urlPattern: `${hub}/pages/*` }] }, sessionId);
-  await call("Page.navigate", { url: `${hub}/healthz` }, sessionId);
+  const isElsewhere = file.startsWith("http:");
+  await call("Page.navigate", { url: isElsewhere ? file : `${hub}/healthz` }, sessionId);
   await isLoaded;
-  const text = JSON.stringify(await readFile(file, "utf8"));
-  const expression = `document.open(); document.write(${text}); document.close();
-    new Promise((loaded) => addEventListener("load", loaded)).then(() => finished)`;
+  const expression = isElsewhere ? LINES : written(await readFile(file, "utf8"));
   const asked = { expression, awaitPromise: true, returnByValue: true };
   const { result, exceptionDetails } = await call("Runtime.evaluate", asked, sessionId);
   await call("Target.closeTarget", { targetId });
