@@ -155,6 +155,17 @@ fn a_browser_takes_it_by_script_tag_as_a_module_and_as_a_hook() -> Result<()> {
     Ok(())
 }
 
+#[test]
+#[ignore = "needs chromium and nodejs: run ./hil-tests/run"]
+fn the_hubs_own_page_follows_runs_by_it() -> Result<()> {
+    let hub = Hub::start(Mqtt::Embedded(port::free()?))?;
+    let pages = Browser::start()?.open(&hub.url(""), &[node::clients().join("library/dashboard.html")])?;
+    let page = pages.first().context("no page")?;
+    assert!(page.complaints.is_empty(), "{page:?}");
+    assert!(page.found["log"].to_string().contains("boot passed"), "{page:?}");
+    Ok(())
+}
+
 /// The library in a program of its own.
 struct Library(Process);
 
