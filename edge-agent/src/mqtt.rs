@@ -14,8 +14,8 @@ use rigwire_shared::time::Timestamp;
 use rigwire_shared::topic::{Channel, Topic};
 use rigwire_shared::wire::{self, MESSAGE_MAX};
 use rumqttc::{
-    AsyncClient, ClientError, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing,
-    Packet, QoS, SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions,
+    NetworkOptions, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -371,6 +371,11 @@ fn encoded<T: serde::Serialize>(message: &T) -> Option<Vec<u8>> {
 
 fn describe(error: &ConnectionError) -> String {
     match error {
+        ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized) => {
+            "the broker refuses user and password: expected hub = \"mqtt://AGENT:TOKEN@host\" with this agent's id and a \
+             token of `rigwire token create --agent AGENT` that was not revoked"
+                .to_owned()
+        }
         ConnectionError::ConnectionRefused(code) => format!("the broker refused the connection: {code:?}"),
         ConnectionError::NetworkTimeout => "the broker did not answer in time".to_owned(),
         ConnectionError::FlushTimeout => "the broker took nothing more".to_owned(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rigwire_shared::broker::BrokerAddress;
+use rigwire_shared::ids::AgentId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use crate::acceptor::http::Http;
 use crate::access::doorman::Doorman;
 use crate::access::keeper::Keeper;
 use crate::app::{App, Scheme};
-use crate::broker::{Broker, Stop};
+use crate::broker::{Broker, Guard, Stop};
 use crate::mqtt;
 use crate::procedures::Procedures;
 use crate::settings::{Auth, BrokerChoice, Settings};
@@ -39,6 +40,7 @@ pub struct Server {
     pub address: SocketAddr,
     /// Where agents reach the broker.
     pub broker: BrokerAddress,
+    guard: Option<Arc<Guard>>,
     /// Where they reach it over TLS, if that was asked for.
     pub mqtt_tls: Option<SocketAddr>,
     /// The file with the certificate authority that the hub's development certificate is by.
@@ -80,11 +82,17 @@ impl Server {
         let (effects, effects_waiting) = mpsc::channel(EFFECTS);
         let (store, writer, mut restored) = store::open(&settings.data, effects)?;
         restored.artifact_limits = settings.artifacts;
+        let keeper = Arc::new(match settings.auth {
+            Auth::None => Keeper::open_to_all(),
+            Auth::Token => Keeper::with_tokens(settings.data.clone()),
+        });
+        let mut guard = None;
         let mut mqtt_tls = None;
         let (broker, broker_stop) = match &settings.broker {
             BrokerChoice::Outside(address) => (address.clone(), None),
             BrokerChoice::Embedded(address) => {
-                let broker = Broker::bind(*address).await?;
+                guard = keeper.needs_tokens().then(|| Arc::new(Guard::new(Arc::clone(&keeper))));
+                let broker = Broker::bind(*address, guard.clone()).await?;
                 let bound = broker.address();
                 let stop = broker.stop_handle();
                 parts.spawn(async move { ("broker", broker.run().await) });
@@ -114,7 +122,11 @@ impl Server {
         owner.set_lease_life(settings.lease_life);
         let stop = core.clone();
         parts.spawn(async move { ("model", owner.run(stop).await) });
-        let (to, stop) = (broker.clone(), core.clone());
+        let to = match &guard {
+            Some(guard) => with_credentials(&broker, guard.admit_hub()),
+            None => broker.clone(),
+        };
+        let stop = core.clone();
         parts.spawn(
             async move { ("mqtt", mqtt::run(to, "rigwire-hub".to_owned(), messages, effects_waiting, stop).await) },
         );
@@ -122,10 +134,6 @@ impl Server {
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
         let (watched, stop) = (Arc::clone(&procedures), core.clone());
         parts.spawn(async move { ("procedures", procedures::watch::run(watched, stop).await) });
-        let keeper = Arc::new(match settings.auth {
-            Auth::None => Keeper::open_to_all(),
-            Auth::Token => Keeper::with_tokens(settings.data.clone()),
-        });
         let (watched, stop) = (Arc::clone(&keeper), core.clone());
         parts.spawn(async move { ("tokens", watched.run(stop).await) });
         let app = App {
@@ -155,7 +163,15 @@ impl Server {
             acceptor::run(listener, "the HTTP server", limits, stop, |arrival| http.clone().take(arrival)).await;
             ("http", Ok(()))
         });
-        Ok(Self { app, address, broker, mqtt_tls, authority, front, core, parts, store, writer, broker_stop })
+        Ok(Self { app, address, broker, guard, mqtt_tls, authority, front, core, parts, store, writer, broker_stop })
+    }
+
+    /// The broker for an agent in this process, with credentials if it needs any.
+    pub fn broker_for(&self, agent: &AgentId) -> BrokerAddress {
+        match &self.guard {
+            Some(guard) => with_credentials(&self.broker, guard.admit_agent(agent)),
+            None => self.broker.clone(),
+        }
     }
 
     /// Returns when a part ended that should not have.
@@ -212,6 +228,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, address.port()).into(),
         IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
+}
+
+fn with_credentials(broker: &BrokerAddress, (user, password): (String, String)) -> BrokerAddress {
+    broker.clone().with_credentials(&user, &password)
 }
 
 /// An address as part of a URL: IPv6 in brackets.

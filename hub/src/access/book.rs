@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use base64::Engine;
@@ -164,7 +165,7 @@ impl Book {
     pub fn broker_user(&self, text: &str, now: Timestamp) -> Result<BrokerUser, Refused> {
         let entry = self.entry(text, now)?;
         Ok(match &entry.bearer {
-            Bearer::Agent(agent) => BrokerUser::Agent(agent.clone()),
+            Bearer::Agent(agent) => BrokerUser::Agent { agent: agent.clone(), token: entry.id.as_str().into() },
             Bearer::Role(role) => BrokerUser::Person(principal(entry, *role)),
         })
     }
@@ -187,7 +188,7 @@ fn principal(entry: &Entry, role: Role) -> Principal {
 /// Someone at the door of the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerUser {
-    Agent(AgentId),
+    Agent { agent: AgentId, token: Arc<str> },
     Person(Principal),
 }
 
@@ -253,13 +254,17 @@ mod tests {
         let (entry, alice) =
             change(data, |book| book.add("alice", Bearer::Role(Role::Operator), NOW, Some(later(60)))).unwrap();
         let agent = AgentId::new("bench-1").unwrap();
-        let (_, bench) = change(data, |book| book.add("bench-1", Bearer::Agent(agent.clone()), NOW, None)).unwrap();
+        let (bench_entry, bench) =
+            change(data, |book| book.add("bench-1", Bearer::Agent(agent.clone()), NOW, None)).unwrap();
         let book = read(data).unwrap().unwrap();
         let known = book.principal(&alice, NOW).unwrap();
         assert_eq!((&*known.name, known.role), ("alice", Role::Operator));
         assert_eq!(book.principal(&alice, later(60)), Err(Refused::Expired(later(60))));
         assert_eq!(book.principal(&bench, NOW), Err(Refused::OfAnAgent(agent.clone())));
-        assert_eq!(book.broker_user(&bench, NOW), Ok(BrokerUser::Agent(agent)));
+        assert_eq!(
+            book.broker_user(&bench, NOW),
+            Ok(BrokerUser::Agent { agent, token: bench_entry.id.as_str().into() })
+        );
         assert_eq!(book.principal("", NOW), Err(Refused::Invalid));
         assert!(book.is_good(&entry.id, NOW) && !book.is_good(&entry.id, later(60)));
 

@@ -62,6 +62,11 @@ impl Keeper {
         Some(tokens.ask(|book| book.broker_user(password, now)).and_then(|found| found))
     }
 
+    /// Whether a token that let someone in still would. A book that cannot be read puts nobody out.
+    pub fn is_good(&self, token: &str, now: Timestamp) -> bool {
+        self.tokens.as_ref().is_none_or(|tokens| tokens.ask(|book| book.is_good(token, now)).unwrap_or(true))
+    }
+
     /// Whether someone who was let in may stay.
     pub fn may_stay(&self, principal: &Principal, now: Timestamp) -> bool {
         match (&self.tokens, &principal.token) {

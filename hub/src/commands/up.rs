@@ -38,8 +38,10 @@ async fn manage(server: &mut Server, settings: &Settings, demo: bool, file: Opti
     let demo = if demo { Some(Demo::start(&settings.data).await?) } else { None };
     let config = match &demo {
         Some(demo) => demo.agent_config(&server.broker)?,
-        None => agent_config(server, &settings.data, file)?,
+        None => agent_config(&settings.data, file)?,
     };
+    // Whatever a file says for an agent on its own: this one belongs to this hub.
+    let config = Config { hub: server.broker_for(&config.id), ..config };
     let instruments = config.instruments.len();
     let mut agent = Agent::start(config)?;
     say_urls(server);
@@ -68,14 +70,12 @@ async fn demo_runs(demo: &Option<Demo>, app: crate::app::App) -> anyhow::Error {
     }
 }
 
-fn agent_config(server: &Server, data: &Path, file: Option<PathBuf>) -> anyhow::Result<Config> {
+fn agent_config(data: &Path, file: Option<PathBuf>) -> anyhow::Result<Config> {
     let default = data.join("agent.toml");
     let file = file.or_else(|| default.exists().then_some(default));
     let options =
         rigwire_agent::config::Options { spool: Some(data.join("spool")), ..rigwire_agent::config::Options::default() };
-    let config = Config::load(file.as_deref(), &options)?;
-    // Whatever the file says for an agent on its own: this one belongs to this hub.
-    Ok(Config { hub: server.broker.clone(), ..config })
+    Ok(Config::load(file.as_deref(), &options)?)
 }
 
 fn say_no_instruments(data: &Path) {

@@ -75,7 +75,7 @@ async fn of_two_with_one_id_the_newer_start_counts() {
 async fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = Broker::bind(address).await.err().expect("the port was taken");
+    let error = Broker::bind(address, None).await.err().expect("the port was taken");
     assert!(
         error.to_string().starts_with(&format!("starting the embedded MQTT broker on {address} (is the port taken?")),
         "{error}"

@@ -7,6 +7,7 @@ mod broker;
 mod campaigns;
 mod commands;
 mod connections;
+mod credentials;
 mod durable;
 mod external;
 mod leases;
