@@ -11,7 +11,7 @@ use rigwire_shared::command::PreviewQuality;
 use rigwire_shared::ids::{DeviceId, RunId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Value;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{DeviceSnapshot, Event, RunSnapshot};
 use crate::fanout::Published;
@@ -39,7 +39,8 @@ macro_rules! dialects {
         }
 
         /// The numbers of each protocol.
-        #[derive(Debug, Clone, Copy, Default)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
         pub struct Limits {
             $(pub $folder: $folder::Limits),+
         }
@@ -191,6 +192,8 @@ pub trait Session: Send {
     fn handle_timeout(&mut self, now: Moment);
     fn poll_timeout(&self) -> Option<Instant>;
     fn next_output(&mut self) -> Option<Output>;
+    /// The socket is gone, whoever ended it.
+    fn leave(&mut self, _now: Moment) {}
     /// Messages that the protocol's own rate limits kept from this client so far.
     fn held_back(&self) -> u64 {
         0

@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod interpreter;
 pub mod lease;
 pub mod ledger;
+pub mod limit;
 pub mod model;
 pub mod module;
 pub mod mqtt;

@@ -5,6 +5,8 @@
 //! explicit arm that it has none; `session.rs` implements `Session`; `door.rs` has the paths that lead to it. Enter it in the
 //! list in `dialect.rs`, and give it golden files and transcripts under `tests/golden/`.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Admission, Room};
 
 pub mod described;
@@ -23,5 +25,6 @@ pub(super) const ROOM: Room = Room {
 };
 
 /// This protocol sets no numbers that a user could change.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits;
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {}

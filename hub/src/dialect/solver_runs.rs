@@ -4,6 +4,8 @@
 //! `message.rs` puts every event into the protocol's words, or says with an explicit arm that it has none; `session.rs`
 //! implements `Session`; `door.rs` has the paths that lead to it.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Admission, Room};
 
 pub mod described;
@@ -22,5 +24,6 @@ pub(super) const ROOM: Room = Room {
 };
 
 /// This protocol sets no numbers that a user could change.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits;
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {}

@@ -4,6 +4,8 @@
 //! what clients send, `subscription.rs` decides what they get, `session.rs` implements `Session`, `door.rs` has
 //! the paths that lead to it.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Admission, Room};
 
 mod client;
@@ -25,5 +27,6 @@ pub(super) const ROOM: Room = Room {
 };
 
 /// This protocol sets no numbers that a user could change.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits;
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {}

@@ -15,6 +15,7 @@ use crate::dialect::{
     self, Answer, Denial, Dialect, Interest, Meant, Moment, Order, Outcome, Output, Request, View, Wish, rfc3339,
 };
 use crate::fanout::Published;
+use crate::limit::limits;
 use crate::model::StartRun;
 
 use super::dsl::{self, DslProgress, DslResult};
@@ -30,25 +31,16 @@ const ASSISTANT: &str = "assistant";
 /// A client that names more at once is refused.
 const NAMES_MAX: usize = 200;
 
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open at once; the next one is closed with 1008.
-    pub connections: usize,
-    /// A client that has sent a PING is closed after three of these without another.
-    pub heartbeat_interval: Duration,
-    /// A client with more errors than this is closed at the next sweep.
-    pub errors: u32,
-    pub sweep_interval: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 100,
-            heartbeat_interval: Duration::from_secs(30),
-            errors: 10,
-            sweep_interval: Duration::from_secs(60),
-        }
+limits! {
+    /// The document's numbers.
+    pub struct Limits {
+        /// Open at once; the next one is closed with 1008.
+        pub connections: usize = 100, within 1..=100_000;
+        /// A client that has sent a PING is closed after three of these without another.
+        pub heartbeat_interval: Duration = Duration::from_secs(30), within Duration::from_secs(1)..=Duration::from_secs(3600);
+        /// A client with more errors than this is closed at the next sweep.
+        pub errors: u32 = 10, within 0..=1_000_000;
+        pub sweep_interval: Duration = Duration::from_secs(60), within Duration::from_secs(1)..=Duration::from_secs(3600);
     }
 }
 

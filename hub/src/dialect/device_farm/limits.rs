@@ -3,41 +3,38 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Sockets of one client at the same time.
-    pub connections: usize,
-    /// Progress of an execution is told at most once in this time; the newest is told when it is over.
-    pub progress_interval: Duration,
-    /// Progress of a run that is under way is told again after this time without news.
-    pub progress_repeat: Duration,
-    pub logs_per_second: usize,
-    pub preview_frames_per_second: usize,
-    /// Previews at the same time on one socket.
-    pub previews: usize,
-    /// Devices at the same time on one socket.
-    pub devices: usize,
-    /// A socket on which nothing was sent or received for this long is closed.
-    pub inactivity: Duration,
-    /// How long an acknowledgement may take before a message is sent again, to clients that acknowledge.
-    pub resend_after: Duration,
-}
+use crate::limit::limits;
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10,
-            progress_interval: Duration::from_secs(1),
-            progress_repeat: Duration::from_secs(2),
-            logs_per_second: 100,
-            preview_frames_per_second: 15,
-            previews: 5,
-            devices: 1000,
-            inactivity: Duration::from_secs(3600),
-            resend_after: Duration::from_secs(10),
-        }
+limits! {
+    /// The defaults are the document's where it has a number.
+    pub struct Limits {
+        /// Sockets of one client at the same time.
+        pub connections: usize = 10, within 1..=10_000;
+        /// Progress of an execution is told at most once in this time; the newest is told when it is over.
+        pub progress_interval: Duration = Duration::from_secs(1), within MOMENT..=MINUTE;
+        /// Progress of a run that is under way is told again after this time without news.
+        pub progress_repeat: Duration = Duration::from_secs(2), within MOMENT..=HOUR;
+        /// Of one device.
+        pub logs_per_second: usize = 100, within 1..=100_000;
+        /// Of one device.
+        pub preview_frames_per_second: usize = 15, within 1..=1000;
+        /// Previews at the same time on one socket.
+        pub previews: usize = 5, within 1..=1000;
+        /// Devices at the same time on one socket.
+        pub devices: usize = 1000, within 1..=100_000;
+        /// A socket on which no message was sent or received for this long is closed. Both sides' messages count, pings and
+        /// pongs of the socket itself do not.
+        pub inactivity: Duration = HOUR, within Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+        /// How long a client that followed an execution may be away and still be told how it ended.
+        pub state_kept: Duration = Duration::from_secs(300), within Duration::ZERO..=Duration::from_secs(24 * 3600);
+        /// How long an acknowledgement may take before a message is sent again, to clients that acknowledge.
+        pub resend_after: Duration = Duration::from_secs(10), within Duration::from_secs(1)..=HOUR;
     }
 }
+
+const MOMENT: Duration = Duration::from_millis(100);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// At most so many in any second, wherever the second begins.
 #[derive(Debug)]
