@@ -11,6 +11,7 @@ use crate::access::keeper::Keeper;
 use crate::access::origin::Origins;
 use crate::continuity::Continuity;
 use crate::dialect::Limits;
+use crate::dialect::device_farm::Visits;
 use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::procedures::Procedures;
@@ -51,6 +52,7 @@ pub struct App {
     pub origins: Arc<Origins>,
     pub doorman: Doorman,
     pub limits: Limits,
+    pub visits: Arc<Visits>,
     /// Cancelled when the hub stops.
     pub shutdown: CancellationToken,
     /// Open sockets, waited for when the hub stops.

@@ -147,6 +147,7 @@ impl Server {
             origins: Arc::new(settings.origins.clone()),
             doorman: Doorman::default(),
             limits: settings.limits,
+            visits: Arc::default(),
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };

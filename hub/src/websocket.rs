@@ -94,6 +94,7 @@ pub fn upgrade_then<S: Session + 'static>(
                     () = shutdown.cancelled() => closing(GOING_AWAY, "the hub is stopping"),
                     why = connection.serve(place.as_ref().err()) => why,
                 };
+                connection.session.leave(moment());
                 ended(&connection.session);
                 connection.finish(why).await;
                 drop(place);

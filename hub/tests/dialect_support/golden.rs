@@ -8,7 +8,7 @@ use expect_test::expect_file;
 use rigwire::dialect::{Dialect, Output};
 
 use super::fixture::{World, suite};
-use super::transcript::open;
+use super::transcript::Hub;
 
 /// Dialect, golden file, event, and which of the event's messages the file holds.
 const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
@@ -134,7 +134,7 @@ fn every_message_has_its_published_shape() {
 fn every_answer_has_its_published_shape() {
     for (dialect, name, url, text, index) in ANSWERS {
         let world = World::new();
-        let mut session = open(*dialect, url);
+        let mut session = Hub::default().open(*dialect, url);
         session.open(world.now());
         if let Some(text) = text {
             while session.next_output().is_some() {}

@@ -1,7 +1,9 @@
 //! Stories of one client each, replayed through a session. A transcript's lines:
 //!
 //! ```text
+//! limits {"previews":2} numbers that the hub's file sets for this dialect
 //! * run 550e8400-…      the socket opens; what its URL says
+//! leave                 the client's socket breaks; another may open
 //! = run running         the hub answers a watch (see `World::view`)
 //! > {"type":"ping"}     the client sends
 //! suite                 the run is a suite that announced its tests
@@ -19,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect_file;
+use rigwire::access::Client;
 use rigwire::dialect::{
-    Dialect, Output, Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard,
+    Dialect, Limits, Output, Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard,
 };
 use rigwire::fanout::Published;
 
@@ -58,6 +61,7 @@ fn every_dialect_has_its_stories() {
 /// The transcript with the session's side of it as it really is.
 fn replay(dialect: Dialect, text: &str) -> String {
     let mut world = World::new();
+    let mut hub = Hub::default();
     let mut session: Option<Box<dyn Session>> = None;
     let mut told = String::new();
     let mut closed = false;
@@ -70,37 +74,69 @@ fn replay(dialect: Dialect, text: &str) -> String {
         if matches!(mark, "" | "#") {
             continue;
         }
-        assert!(!closed, "{}: {line:?} comes after the close", dialect.as_str());
-        if mark == "*" {
-            let mut opened = open(dialect, rest);
-            opened.open(world.now());
-            closed = drain(&mut *opened, &mut told);
-            session = Some(opened);
-            continue;
+        assert!(!closed || mark == "leave", "{}: {line:?} comes after the close", dialect.as_str());
+        match (mark, &mut session) {
+            ("limits", None) => hub.set_limits(dialect, rest),
+            ("*", None) => {
+                let opened = session.insert(hub.open(dialect, rest));
+                opened.open(world.now());
+                closed = drain(&mut **opened, &mut told);
+            }
+            ("leave", Some(left)) => {
+                left.leave(world.now());
+                session = None;
+            }
+            ("@", None) => world.advance_to(world.now().instant + duration(rest)),
+            (_, None) => panic!("{line:?} needs a socket: expected * before it"),
+            (_, Some(session)) => {
+                let mut outputs = Vec::new();
+                play(&mut **session, &mut world, mark, rest, &mut outputs);
+                closed = write_outputs(&outputs, &mut told);
+            }
         }
-        let session = &mut **session.as_mut().expect("a transcript begins with *");
-        let mut outputs = Vec::new();
-        play(session, &mut world, mark, rest, &mut outputs);
-        closed = write_outputs(&outputs, &mut told);
     }
     told
 }
 
-/// The session that a URL of the dialect leads to.
-pub(crate) fn open(dialect: Dialect, url: &str) -> Box<dyn Session> {
-    let (kind, rest) = url.split_once(' ').unwrap_or((url, ""));
-    match (dialect, kind) {
-        (Dialect::ProtocolRuns, "run") => Box::new(protocol_runs::session::Session::new(rest.parse())),
-        (Dialect::DeviceFarm, "execution") => Box::new(device_farm::session::Session::execution(rest.parse())),
-        (Dialect::DeviceFarm, "devices") => Box::new(device_farm::session::Session::devices()),
-        (Dialect::AgentEvents, "socket") => Box::new(agent_events::session::Session::new()),
-        (Dialect::SolverRuns, "run") => Box::new(solver_runs::session::Session::run(rest.parse())),
-        (Dialect::SolverRuns, "optimization") => Box::new(solver_runs::session::Session::optimization(rest.parse())),
-        (Dialect::TestDashboard, "client") => {
-            let (id, resume) = rest.split_once(' ').unwrap_or((rest, "0"));
-            Box::new(test_dashboard::session::Session::new(id.to_owned(), resume.parse().unwrap()))
+/// What clients of one hub find there.
+#[derive(Default)]
+pub(crate) struct Hub {
+    limits: Limits,
+    visits: Arc<device_farm::Visits>,
+}
+
+impl Hub {
+    fn set_limits(&mut self, dialect: Dialect, json: &str) {
+        let table = format!(r#"{{"{}":{json}}}"#, dialect.as_str().replace('_', "-"));
+        self.limits = serde_json::from_str(&table).unwrap_or_else(|error| panic!("{table}: {error}"));
+    }
+
+    /// The session that a URL of the dialect leads to.
+    pub(crate) fn open(&self, dialect: Dialect, url: &str) -> Box<dyn Session> {
+        let (kind, rest) = url.split_once(' ').unwrap_or((url, ""));
+        match (dialect, kind) {
+            (Dialect::ProtocolRuns, "run") => Box::new(protocol_runs::session::Session::new(rest.parse())),
+            (Dialect::DeviceFarm, "execution") => {
+                let client = Client::Address([127, 0, 0, 1].into());
+                let session = device_farm::session::Session::with_limits(Some(rest.parse()), self.limits.device_farm);
+                Box::new(session.of_client(client, Arc::clone(&self.visits)))
+            }
+            (Dialect::DeviceFarm, "devices") => {
+                Box::new(device_farm::session::Session::with_limits(None, self.limits.device_farm))
+            }
+            (Dialect::AgentEvents, "socket") => {
+                Box::new(agent_events::session::Session::with_limits(self.limits.agent_events))
+            }
+            (Dialect::SolverRuns, "run") => Box::new(solver_runs::session::Session::run(rest.parse())),
+            (Dialect::SolverRuns, "optimization") => {
+                Box::new(solver_runs::session::Session::optimization(rest.parse()))
+            }
+            (Dialect::TestDashboard, "client") => {
+                let (id, resume) = rest.split_once(' ').unwrap_or((rest, "0"));
+                Box::new(test_dashboard::session::Session::new(id.to_owned(), resume.parse().unwrap()))
+            }
+            _ => panic!("{} has no socket for {url:?}", dialect.as_str()),
         }
-        _ => panic!("{} has no socket for {url:?}", dialect.as_str()),
     }
 }
 

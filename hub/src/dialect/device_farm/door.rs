@@ -1,5 +1,7 @@
 //! The paths that lead to this protocol. Part of the shell: the only file here, beside `rest.rs`, that knows of requests.
 
+use std::sync::Arc;
+
 use axum::extract::Path;
 use axum::response::Response;
 
@@ -19,7 +21,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 async fn execution(door: Door, Path(id): Path<String>) -> Response {
     let limits = door.app.limits.device_farm;
-    upgrade(door, Session::with_limits(Some(id.parse()), limits))
+    let visits = Arc::clone(&door.app.visits);
+    let session = Session::with_limits(Some(id.parse()), limits).of_client(door.caller.client(), visits);
+    upgrade(door, session)
 }
 
 async fn devices(door: Door) -> Response {

@@ -13,6 +13,7 @@ use crate::event::{
     DeviceEvent, DeviceSnapshot, Event, EventKind, Finished, Frame, Progress, RunEvent, RunEventBody, RunHeader,
     RunLog, RunStatus, StepChange, StepEvent,
 };
+use crate::run::INITIALIZING;
 
 use base64::Engine;
 
@@ -60,10 +61,10 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
             message: &format!("Device {device} disconnected during execution"),
             execution: Some(&run.id.to_string()),
             device: Some(device),
-            message_id: &message_id(event, "lost"),
+            message_id: &message_id(run, event.number, "lost"),
             at,
         })],
-        RunEventBody::Finished(finished) => vec![execution_completed(event, finished, at)],
+        RunEventBody::Finished(finished) => vec![execution_completed(run, event.number, finished, at)],
         RunEventBody::Created
         | RunEventBody::CancelRequested { .. }
         | RunEventBody::Status { .. }
@@ -99,7 +100,7 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
                     .as_ref()
                     .map(|path| format!("/api/v1/artifacts/{}", path.trim_start_matches('/'))),
                 timestamp: rfc3339(at),
-                receipt: Receipt::new(message_id(event, "step")),
+                receipt: Receipt::new(message_id(run, event.number, "step")),
             };
             vec![receipted(topic::STEP_COMPLETED, &message, &message.receipt)]
         }
@@ -115,7 +116,7 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
                 retry_attempt: step.attempt,
                 will_retry: *will_retry,
                 timestamp: rfc3339(at),
-                receipt: Receipt::new(message_id(event, "step")),
+                receipt: Receipt::new(message_id(run, event.number, "step")),
             };
             let mut messages = vec![receipted(topic::STEP_FAILED, &message, &message.receipt)];
             if error_code == code::MODULE_TIMEOUT {
@@ -124,7 +125,7 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
                     message: &format!("Module {} exceeded its timeout: {text}", step.module),
                     execution: Some(&execution_id),
                     device: step.device.as_ref(),
-                    message_id: &message_id(event, "timeout"),
+                    message_id: &message_id(run, event.number, "timeout"),
                     at,
                 }));
             }
@@ -139,18 +140,25 @@ fn render_step(event: &RunEvent, step: &StepEvent, at: Timestamp) -> Vec<Rendere
 }
 
 /// The same for everyone who gets the event, so that any client can acknowledge it.
-fn message_id(event: &RunEvent, part: &str) -> String {
-    format!("{}-{}-{part}", event.run.id, event.number)
+fn message_id(run: &RunHeader, number: u64, part: &str) -> String {
+    format!("{}-{number}-{part}", run.id)
 }
 
-/// The closing progress of a run that completed: whole, and with its final status.
-pub(super) fn final_progress(run: &RunHeader, status: RunStatus, at: Timestamp) -> Rendered {
+/// The last progress of a run, with its final status. Only what completed is whole.
+pub(super) fn final_progress(run: &RunHeader, status: RunStatus, percent: f64, at: Timestamp) -> Rendered {
+    let (progress_percentage, current_step) = match status {
+        RunStatus::Failed => (whole_percent(percent), "Execution failed"),
+        RunStatus::Cancelled => (whole_percent(percent), "Execution cancelled"),
+        RunStatus::Completed | RunStatus::Pending | RunStatus::Running | RunStatus::Paused => {
+            (100, "Execution completed")
+        }
+    };
     let message = ExecutionProgress {
         kind: topic::PROGRESS,
         execution_id: run.id.to_string(),
         status: status.as_str(),
-        progress_percentage: 100,
-        current_step: "Execution completed",
+        progress_percentage,
+        current_step,
         timestamp: rfc3339(at),
     };
     Rendered::new(topic::PROGRESS, &message)
@@ -159,7 +167,7 @@ pub(super) fn final_progress(run: &RunHeader, status: RunStatus, at: Timestamp) 
 /// Progress of a run that is under way.
 pub(super) fn progress(run: &RunHeader, progress: &Progress, status: RunStatus, at: Timestamp) -> Rendered {
     let module = progress.step.as_ref().and_then(|id| run.step(id)).map(|card| card.module.as_str());
-    let said = (!progress.message.is_empty()).then_some(progress.message.as_str());
+    let said = Some(progress.message.as_str()).filter(|said| !said.is_empty() && *said != INITIALIZING);
     let message = ExecutionProgress {
         kind: topic::PROGRESS,
         execution_id: run.id.to_string(),
@@ -230,8 +238,8 @@ fn preview_frame(frame: &Frame, at: Timestamp) -> Rendered {
     Rendered::new(topic::PREVIEW, &message)
 }
 
-fn execution_completed(event: &RunEvent, finished: &Finished, at: Timestamp) -> Rendered {
-    let execution_id = event.run.id.to_string();
+pub(super) fn execution_completed(run: &RunHeader, number: u64, finished: &Finished, at: Timestamp) -> Rendered {
+    let execution_id = run.id.to_string();
     let message = ExecutionCompleted {
         kind: topic::COMPLETED,
         execution_id: &execution_id,
@@ -242,7 +250,7 @@ fn execution_completed(event: &RunEvent, finished: &Finished, at: Timestamp) -> 
         failed_steps: finished.counts.failed,
         report_url: format!("/api/v1/reports/{execution_id}?format=pdf"),
         timestamp: rfc3339(at),
-        receipt: Receipt::new(message_id(event, "end")),
+        receipt: Receipt::new(message_id(run, number, "end")),
     };
     receipted(topic::COMPLETED, &message, &message.receipt)
 }

@@ -16,7 +16,6 @@ pub(super) struct ProgressTeller {
     sent_at: Option<Instant>,
     /// The newest, kept back until the interval is over.
     waiting: Option<Text>,
-    is_complete: bool,
     under_way: Option<UnderWay>,
 }
 
@@ -45,13 +44,13 @@ pub(super) enum Telling {
 }
 
 impl ProgressTeller {
-    pub(super) const fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             interval: limits.progress_interval,
-            repeat: limits.progress_repeat,
+            // Repeated news is told no more often than new.
+            repeat: limits.progress_repeat.max(limits.progress_interval),
             sent_at: None,
             waiting: None,
-            is_complete: false,
             under_way: None,
         }
     }
@@ -62,22 +61,27 @@ impl ProgressTeller {
         self.under_way = Some(under_way);
     }
 
-    pub(super) const fn set_status(&mut self, status: RunStatus) {
-        if let Some(under_way) = &mut self.under_way {
-            under_way.status = status;
-        }
+    pub(super) const fn under_way(&self) -> Option<&UnderWay> {
+        self.under_way.as_ref()
     }
 
-    /// Whether news is told at once. What is complete always is.
-    pub(super) fn offer(&mut self, text: &Text, progress: &Progress, now: Instant) -> Telling {
+    pub(super) fn set_progress(&mut self, progress: &Progress) {
         if let Some(under_way) = &mut self.under_way {
             under_way.progress.clone_from(progress);
         }
-        let complete = progress.percent >= 100.0;
-        if complete || self.sent_at.is_none_or(|at| at + self.interval <= now) {
+    }
+
+    /// Returns whether that is another one.
+    pub(super) fn set_status(&mut self, status: RunStatus) -> bool {
+        let Some(under_way) = &mut self.under_way else { return false };
+        std::mem::replace(&mut under_way.status, status) != status
+    }
+
+    /// Whether news is told at once.
+    pub(super) fn offer(&mut self, text: &Text, now: Instant) -> Telling {
+        if self.sent_at.is_none_or(|at| at + self.interval <= now) {
             self.sent_at = Some(now);
             self.waiting = None;
-            self.is_complete = complete;
             return Telling::Now;
         }
         match self.waiting.replace(text.clone()) {
@@ -86,11 +90,11 @@ impl ProgressTeller {
         }
     }
 
-    /// Nothing is told after the end. Returns whether the run was told to be complete.
-    pub(super) fn end(&mut self) -> bool {
-        self.waiting = None;
+    /// The last word follows, and nothing after it. Returns when it may be told, and whether news that waited never is.
+    pub(super) fn end(&mut self, now: Instant) -> (Instant, bool) {
         self.under_way = None;
-        self.is_complete
+        let at = self.sent_at.map_or(now, |at| at + self.interval).max(now);
+        (at, self.waiting.take().is_some())
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

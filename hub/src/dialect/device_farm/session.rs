@@ -6,14 +6,17 @@ use std::time::Instant;
 
 use rigwire_shared::command::PreviewQuality;
 use rigwire_shared::event::code;
-use rigwire_shared::ids::DeviceId;
+use rigwire_shared::ids::{DeviceId, RunId};
 use rigwire_shared::time::Timestamp;
 
+use crate::access::Client;
 use crate::dialect::outbox::Outbox;
 use crate::dialect::{
     self, BadReference, Denial, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
 };
-use crate::event::{DeviceEvent, DeviceSnapshot, EventKind, Progress, RunEvent, RunEventBody, RunSnapshot, RunStatus};
+use crate::event::{
+    DeviceEvent, DeviceSnapshot, EventKind, Finished, Progress, RunEvent, RunEventBody, RunSnapshot, RunStatus,
+};
 use crate::fanout::Published;
 
 use super::ack::Acknowledgements;
@@ -21,6 +24,7 @@ use super::client::{self, ClientMessage};
 use super::limits::{Limits, Rate};
 use super::message::{self, Fault, MESSAGE_ID};
 use super::progress::{Due, ProgressTeller, Telling, UnderWay};
+use super::visits::Visits;
 
 const NORMAL: u16 = 1000;
 const POLICY: u16 = 1008;
@@ -37,11 +41,29 @@ pub struct Session {
     devices: HashMap<DeviceId, Watched>,
     progress: ProgressTeller,
     logs: HashMap<Option<DeviceId>, Rate>,
+    /// The end of the run, while it is too soon after the progress before it.
+    ending: Option<Ending>,
+    visitor: Option<Visitor>,
     acknowledgements: Acknowledgements,
     errors_sent: u64,
     held_back: u64,
+    /// When a message last went either way.
     last_activity: Option<Instant>,
     outbox: Outbox,
+}
+
+#[derive(Debug)]
+struct Ending {
+    at: Instant,
+    messages: Vec<Rendered>,
+}
+
+/// Whose socket it is, and the execution that it follows or followed.
+#[derive(Debug)]
+struct Visitor {
+    visits: Arc<Visits>,
+    client: Client,
+    run: Option<RunId>,
 }
 
 /// Why a device is watched, and what the client knows of it.
@@ -94,12 +116,21 @@ impl Session {
             devices: HashMap::new(),
             progress: ProgressTeller::new(&limits),
             logs: HashMap::new(),
+            ending: None,
+            visitor: None,
             acknowledgements: Acknowledgements::new(limits.resend_after),
             errors_sent: 0,
             held_back: 0,
             last_activity: None,
             outbox: Outbox::default(),
         }
+    }
+
+    /// A client that may come back to what it followed.
+    #[must_use]
+    pub fn of_client(mut self, client: Client, visits: Arc<Visits>) -> Self {
+        self.visitor = Some(Visitor { visits, client, run: None });
+        self
     }
 
     fn send(&mut self, rendered: &Rendered, now: Moment) {
@@ -134,11 +165,20 @@ impl Session {
     }
 
     fn greet(&mut self, snapshot: &RunSnapshot, now: Moment) {
-        if snapshot.status.is_final() {
-            let text = format!("execution {} is {}", snapshot.header.id, snapshot.status.as_str());
+        self.told = Some(snapshot.last_event);
+        let (run, kept) = (snapshot.header.id, self.limits.state_kept);
+        if let Some(finished) = &snapshot.finished {
+            let is_back = |visitor: &Visitor| visitor.visits.is_kept(&visitor.client, run, kept, now.instant);
+            if self.visitor.as_ref().is_some_and(is_back) {
+                return self.tell_what_was_missed(snapshot, finished, now);
+            }
+            let text = format!("execution {run} is {}", snapshot.status.as_str());
             return self.refuse("EXECUTION_NOT_ACTIVE", &text, now);
         }
-        self.told = Some(snapshot.last_event);
+        if let Some(visitor) = &mut self.visitor {
+            visitor.visits.begin(&visitor.client, run, kept, now.instant);
+            visitor.run = Some(run);
+        }
         self.send(&message::progress(&snapshot.header, &snapshot.progress, snapshot.status, now.at), now);
         let run = Arc::clone(&snapshot.header);
         let under_way = UnderWay { run, status: snapshot.status, progress: snapshot.progress.clone() };
@@ -147,6 +187,14 @@ impl Session {
             self.watch_for_run(&device.device);
             self.tell_status(device, now);
         }
+    }
+
+    /// The state of an execution that ended while its client was away. What led to it is not told again.
+    fn tell_what_was_missed(&mut self, snapshot: &RunSnapshot, finished: &Finished, now: Moment) {
+        let (run, percent) = (&*snapshot.header, snapshot.progress.percent);
+        let at = snapshot.finished_at.unwrap_or(now.at);
+        self.send(&message::final_progress(run, finished.status, percent, at), now);
+        self.send(&message::execution_completed(run, snapshot.last_event, finished, at), now);
     }
 
     /// The devices of the run are followed without being asked, until the client unsubscribes.
@@ -227,7 +275,7 @@ impl Session {
     fn start_preview(&mut self, device: &DeviceId, quality: PreviewQuality, now: Moment) {
         let running = self.devices.iter().filter(|(id, watched)| *id != device && watched.preview.is_some()).count();
         if running >= self.limits.previews {
-            let text = format!("device {device}: this socket already has {running} previews, the most it may have");
+            let text = format!("device {device}: this socket has as many previews as it may have, which is {running}");
             return self.send_error(PREVIEW_UNAVAILABLE, &text, Some(device), now);
         }
         let frames_per_second = self.limits.preview_frames_per_second;
@@ -281,19 +329,11 @@ impl Session {
                 self.watch_for_run(&bound.device);
             }
         }
-        if let RunEventBody::Status { status, .. } = &event.body {
-            self.progress.set_status(*status);
-        }
-        if let RunEventBody::Finished(finished) = &event.body {
-            let told_complete = self.progress.end();
-            if finished.status == RunStatus::Completed && !told_complete {
-                self.send(&message::final_progress(&event.run, finished.status, now.at), now);
-            }
-        }
         for message in messages {
             match &event.body {
-                RunEventBody::Progress(progress) => self.send_progress(message, progress, now),
+                RunEventBody::Progress(progress) => self.tell_news(message, progress, now),
                 RunEventBody::Log(line) => self.send_log(message, line.device.as_ref(), now),
+                RunEventBody::Finished(finished) => self.end(event, finished, message, now),
                 RunEventBody::Created
                 | RunEventBody::CancelRequested { .. }
                 | RunEventBody::Status { .. }
@@ -309,17 +349,62 @@ impl Session {
                 | RunEventBody::Tool { .. }
                 | RunEventBody::Custom(_)
                 | RunEventBody::Wells { .. }
-                | RunEventBody::Artifact { .. }
-                | RunEventBody::Finished(_) => self.send(message, now),
+                | RunEventBody::Artifact { .. } => self.send(message, now),
             }
+        }
+        if let RunEventBody::Status { status, .. } = &event.body
+            && self.progress.set_status(*status)
+        {
+            self.tell_state(now);
         }
     }
 
-    fn send_progress(&mut self, message: &Rendered, progress: &Progress, now: Moment) {
-        match self.progress.offer(&message.text, progress, now.instant) {
+    /// Progress of a run that has another status than `running`, which is what the message that all share says.
+    fn tell_state(&mut self, now: Moment) {
+        let under_way = self.progress.under_way();
+        let message = under_way.map(|known| message::progress(&known.run, &known.progress, known.status, now.at));
+        if let Some(message) = message {
+            self.send_progress(&message, now);
+        }
+    }
+
+    fn tell_news(&mut self, message: &Rendered, progress: &Progress, now: Moment) {
+        self.progress.set_progress(progress);
+        match self.progress.under_way().map(|known| known.status) {
+            Some(RunStatus::Running) | None => self.send_progress(message, now),
+            Some(
+                RunStatus::Pending
+                | RunStatus::Paused
+                | RunStatus::Completed
+                | RunStatus::Failed
+                | RunStatus::Cancelled,
+            ) => self.tell_state(now),
+        }
+    }
+
+    fn send_progress(&mut self, message: &Rendered, now: Moment) {
+        match self.progress.offer(&message.text, now.instant) {
             Telling::Now => self.send(message, now),
             Telling::Later => {}
             Telling::Instead => self.held_back += 1,
+        }
+    }
+
+    /// The last progress obeys its limit like any other, and the end comes after it.
+    fn end(&mut self, event: &RunEvent, finished: &Finished, completed: &Rendered, now: Moment) {
+        let percent = self.progress.under_way().map_or(0.0, |known| known.progress.percent);
+        let (at, replaced) = self.progress.end(now.instant);
+        self.held_back += u64::from(replaced);
+        let last = message::final_progress(&event.run, finished.status, percent, now.at);
+        self.ending = Some(Ending { at, messages: vec![last, completed.clone()] });
+        self.tell_end(now);
+    }
+
+    fn tell_end(&mut self, now: Moment) {
+        if let Some(ending) = self.ending.take_if(|ending| ending.at <= now.instant) {
+            for message in &ending.messages {
+                self.send(message, now);
+            }
         }
     }
 
@@ -433,8 +518,9 @@ impl dialect::Session for Session {
             }
             None => {}
         }
+        self.tell_end(now);
         for text in self.acknowledgements.due(now.instant) {
-            self.outbox.send_text(text);
+            self.send_text(text, now);
         }
         if self.inactive_at().is_some_and(|at| at <= now.instant) {
             self.outbox.close(NORMAL, "nothing was sent or received for too long");
@@ -445,11 +531,21 @@ impl dialect::Session for Session {
         if self.outbox.is_closed() {
             return None;
         }
-        [self.progress.next_due(), self.acknowledgements.next_due(), self.inactive_at()].into_iter().flatten().min()
+        let end = self.ending.as_ref().map(|ending| ending.at);
+        [self.progress.next_due(), end, self.acknowledgements.next_due(), self.inactive_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn next_output(&mut self) -> Option<Output> {
         self.outbox.next()
+    }
+
+    fn leave(&mut self, now: Moment) {
+        if let Some(Visitor { visits, client, run: Some(run) }) = &self.visitor {
+            visits.end(client, *run, now.instant);
+        }
     }
 
     fn held_back(&self) -> u64 {
