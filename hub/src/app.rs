@@ -10,11 +10,11 @@ use crate::access::doorman::Doorman;
 use crate::access::keeper::Keeper;
 use crate::access::origin::Origins;
 use crate::continuity::Continuity;
-use crate::dialect::Limits;
-use crate::dialect::device_farm::Visits;
+use crate::dialect::{Limits, Visits};
 use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::procedures::Procedures;
+use crate::websocket;
 
 /// How this server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,7 @@ pub struct App {
     pub origins: Arc<Origins>,
     pub doorman: Doorman,
     pub limits: Limits,
+    pub socket_limits: websocket::Limits,
     pub visits: Arc<Visits>,
     /// Cancelled when the hub stops.
     pub shutdown: CancellationToken,

@@ -19,6 +19,7 @@ use crate::fanout::Published;
 pub use order::{Answer, Meant, Order, Outcome, Wish};
 pub use reference::BadReference;
 pub use room::{Admission, Denial, Room};
+pub use visits::Visits;
 
 pub mod agent_events;
 pub mod device_farm;
@@ -29,6 +30,7 @@ mod reference;
 mod room;
 pub mod solver_runs;
 pub mod test_dashboard;
+mod visits;
 
 /// The list of protocols: the folder of each holds its `ROOM`, and everything that concerns all of them goes through that.
 macro_rules! dialects {

@@ -99,7 +99,7 @@ impl Server {
                 if let (Some(address), Some(tls)) = (settings.mqtt_tls_listen, &tls) {
                     let listener = listen(address, "--mqtt-tls-listen").await?;
                     mqtt_tls = Some(listener.local_addr().context("reading the address listened on")?);
-                    let limits = settings.connections.mqtt_connections();
+                    let limits = settings.limits.mqtt_connections();
                     let forward = Forward {
                         tls: Arc::clone(tls),
                         handshake: limits.handshake,
@@ -146,18 +146,19 @@ impl Server {
             keeper: Arc::clone(&keeper),
             origins: Arc::new(settings.origins.clone()),
             doorman: Doorman::default(),
-            limits: settings.limits,
+            limits: settings.limits.protocols,
+            socket_limits: settings.limits.sockets,
             visits: Arc::default(),
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };
         let authority = tls.as_ref().and_then(|tls| tls.authority());
-        let (limits, stop) = (settings.connections.connections(), front.clone());
+        let (limits, stop) = (settings.limits.connections(), front.clone());
         let http = Http {
             router: router::router(app.clone()),
             tls,
             handshake: limits.handshake,
-            limits: settings.connections.requests(),
+            limits: settings.limits.requests(),
             stop: front.clone(),
         };
         parts.spawn(async move {

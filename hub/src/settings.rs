@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::access::origin::Origins;
 use crate::artifact::Limits;
-use crate::dialect;
 use crate::lease::LIFE_DEFAULT;
 use crate::tls::Source;
 use rigwire_shared::broker::BrokerAddress;
@@ -123,8 +122,7 @@ pub struct Settings {
     pub lease_life: Duration,
     pub auth: Auth,
     pub origins: Origins,
-    pub limits: dialect::Limits,
-    pub connections: limits::Limits,
+    pub limits: limits::Limits,
     pub log: String,
 }
 
@@ -205,8 +203,7 @@ impl Settings {
             lease_life: options.lease_life.or(file.lease_life).as_deref().map_or(Ok(LIFE_DEFAULT), life)?,
             auth: auth.unwrap_or(Auth::None),
             origins: Origins::new(&options.cors_origins.or(file.cors_origins).unwrap_or_default())?,
-            limits: dialect::Limits::default(),
-            connections: file.limits,
+            limits: file.limits,
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -296,6 +293,9 @@ mod tests {
         let text = include_str!("../../config/hub.example.toml");
         let file = parse(text, "hub.example.toml").unwrap();
         assert_eq!(file.limits, limits::Limits::default());
+        // All keys of the tables are there, spelt as they are written out.
+        let example: toml::Table = toml::from_str(text).unwrap();
+        assert_eq!(example["limits"], toml::Value::try_from(limits::Limits::default()).unwrap());
         let of_file = Settings::load_with(Options::default(), file).unwrap();
         assert_eq!(format!("{of_file:?}"), format!("{:?}", load(Options::default()).unwrap()));
         let unknown = parse("x = 1", "x").unwrap_err().to_string();
@@ -338,6 +338,40 @@ mod tests {
         let file = parse("[limits]\nconnections-per-address = 7\n", "hub.toml").unwrap();
         assert_eq!(file.limits.connections().per_address, 7);
         assert_eq!(file.limits.connections().total, 16_000);
+    }
+
+    #[test]
+    fn a_number_of_a_protocol_is_read_within_its_bounds() {
+        let read = |text: &str| parse(text, "hub.toml").map(|file| file.limits).map_err(|error| error.to_string());
+        let farm = "\n[limits.protocols.device-farm]\n";
+        let limits =
+            read(&format!("{farm}previews = 2\nstate-kept = \"0s\"\n[limits.sockets]\nmessage-kib = 1\n")).unwrap();
+        assert_eq!((limits.protocols.device_farm.previews, limits.protocols.device_farm.connections), (2, 10));
+        assert_eq!((limits.protocols.device_farm.state_kept, limits.sockets.message_kib), (Duration::ZERO, 1));
+        for (text, expected) in [
+            (
+                format!("{farm}connections = 0"),
+                "hub.toml:3: invalid value: integer `0`, expected connections to be a whole number from 1 to 10000",
+            ),
+            (
+                format!("{farm}\ninactivity = \"soon\""),
+                "hub.toml:4: invalid value: string \"soon\", expected inactivity to be a duration from 1s to 7days, such as \"7days\"",
+            ),
+            (
+                "[limits.protocols.agent-events]\nerror = 1".to_owned(),
+                "hub.toml:2: unknown field `error`, expected one of `connections`, `heartbeat-interval`, `errors`, `sweep-interval`",
+            ),
+            (
+                "[limits.protocols.device_farm]".to_owned(),
+                "hub.toml:1: unknown field `device_farm`, expected one of `protocol-runs`, `device-farm`, `agent-events`, `solver-runs`, `test-dashboard`",
+            ),
+            (
+                "[limits.protocols.solver-runs]\nconnections = 1".to_owned(),
+                "hub.toml:2: unknown field `connections`, there are no fields",
+            ),
+        ] {
+            assert_eq!(read(&text).unwrap_err(), expected);
+        }
     }
 
     #[test]

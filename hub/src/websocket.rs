@@ -18,6 +18,7 @@ use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
 use crate::interpreter;
 use crate::ledger::{Ledger, Watcher};
+use crate::limit::limits;
 use crate::preview::Viewer;
 use crate::routes::Door;
 
@@ -25,17 +26,21 @@ use crate::routes::Door;
 const READ_BUFFER: usize = 2 * 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// Largest message that a client may send.
-const MESSAGE_MAX: usize = 1024 * 1024;
-
 /// Events written before a flush, when so many wait.
 const BATCH: usize = 256;
 
 /// A client that takes nothing for so long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A ping goes out when so long nothing came; twice that without a sign of life ends the connection.
-const PING_AFTER: Duration = Duration::from_secs(30);
+limits! {
+    /// Of every socket, whatever its protocol.
+    pub struct Limits {
+        /// Largest message that a client may send.
+        pub message_kib: usize = 1024, within 1..=65_536;
+        /// A ping goes out when so long nothing came; twice that without a sign of life ends the connection.
+        pub ping_after: Duration = Duration::from_secs(30), within Duration::from_secs(1)..=Duration::from_secs(3600);
+    }
+}
 
 /// How long the far end may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,8 +73,11 @@ pub fn upgrade_then<S: Session + 'static>(
     let shutdown = app.shutdown.clone();
     let tracker = app.sockets.clone();
     let ledger = Arc::clone(&app.ledger);
-    upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER).max_message_size(MESSAGE_MAX).on_upgrade(
-        move |socket| {
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(app.socket_limits.message_kib * 1024)
+        .on_upgrade(move |socket| {
             tracker.track_future(async move {
                 let queue = Arc::new(Queue::default());
                 let viewer = NEXT_VIEWER.fetch_add(1, Ordering::Relaxed);
@@ -99,8 +107,7 @@ pub fn upgrade_then<S: Session + 'static>(
                 connection.finish(why).await;
                 drop(place);
             })
-        },
-    )
+        })
 }
 
 struct Connection<S> {
@@ -151,7 +158,8 @@ impl<S: Session> Connection<S> {
             if let Err(ended) = self.flush().await {
                 return ended;
             }
-            let silence = if pinged { heard + 2 * PING_AFTER } else { heard + PING_AFTER };
+            let ping_after = self.app.socket_limits.ping_after;
+            let silence = if pinged { heard + 2 * ping_after } else { heard + ping_after };
             let deadline = self.session.poll_timeout().map_or(silence, |timeout| timeout.min(silence));
             let step = tokio::select! {
                 biased;
@@ -199,7 +207,8 @@ impl<S: Session> Connection<S> {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(Ended::Gone),
             Some(Err(error)) if error.to_string().contains("too long") => {
-                Err(closing(TOO_BIG, "message longer than 1 MiB"))
+                let reason = format!("message longer than {} KiB", self.app.socket_limits.message_kib);
+                Err(Ended::Closing { code: TOO_BIG, reason: Utf8Bytes::from(reason) })
             }
             Some(Err(error)) => {
                 tracing::debug!("socket broke: {error}");

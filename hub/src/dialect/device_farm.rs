@@ -2,8 +2,8 @@
 //! socket and no clock.
 //!
 //! `message.rs` puts every event into the protocol's words, `client.rs` reads what clients send, `limits.rs`,
-//! `progress.rs` and `ack.rs` decide how often and how many times one client is told, `visits.rs` who may come back to what
-//! ended, `session.rs` implements `Session`. `door.rs` has the paths that lead to it.
+//! `progress.rs` and `ack.rs` decide how often and how many times one client is told, `session.rs` implements `Session`.
+//! `door.rs` has the paths that lead to it.
 
 use super::{Admission, Room};
 
@@ -15,10 +15,8 @@ mod limits;
 pub mod message;
 mod progress;
 pub mod session;
-mod visits;
 
 pub use limits::Limits;
-pub use visits::Visits;
 
 pub(super) const ROOM: Room = Room {
     name: "device_farm",

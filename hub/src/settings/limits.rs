@@ -1,9 +1,12 @@
-//! The table `[limits]` of the hub's file: how much a client may take. Each key has its unit in its name and may be left out.
+//! The table `[limits]` of the hub's file: how much a client may take. Each key has its unit in its name, or a duration such as
+//! "90s" as its value, and may be left out.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::{dialect, websocket};
 
 const fn number(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
@@ -12,7 +15,7 @@ const fn number(number: u32) -> NonZeroU32 {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
     /// Connections to the HTTP server, sockets among them.
@@ -30,6 +33,8 @@ pub struct Limits {
     pub tls_handshake_seconds: NonZeroU32,
     /// How long a connection without a request is kept.
     pub keep_alive_seconds: NonZeroU32,
+    pub sockets: websocket::Limits,
+    pub protocols: dialect::Limits,
 }
 
 impl Default for Limits {
@@ -44,6 +49,8 @@ impl Default for Limits {
             request_head_seconds: number(10),
             tls_handshake_seconds: number(10),
             keep_alive_seconds: number(75),
+            sockets: websocket::Limits::default(),
+            protocols: dialect::Limits::default(),
         }
     }
 }

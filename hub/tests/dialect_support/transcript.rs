@@ -23,7 +23,7 @@ use std::time::Duration;
 use expect_test::expect_file;
 use rigwire::access::Client;
 use rigwire::dialect::{
-    Dialect, Limits, Output, Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard,
+    Dialect, Limits, Output, Session, Visits, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard,
 };
 use rigwire::fanout::Published;
 
@@ -102,7 +102,7 @@ fn replay(dialect: Dialect, text: &str) -> String {
 #[derive(Default)]
 pub(crate) struct Hub {
     limits: Limits,
-    visits: Arc<device_farm::Visits>,
+    visits: Arc<Visits>,
 }
 
 impl Hub {

@@ -16,7 +16,7 @@ const SECOND: NonZeroU32 = NonZeroU32::MIN;
 const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
 async fn with_limits(change: impl FnOnce(&mut Limits)) -> Hub {
-    Hub::with(|settings| change(&mut settings.connections)).await
+    Hub::with(|settings| change(&mut settings.limits)).await
 }
 
 async fn connect(hub: &Hub) -> TcpStream {

@@ -11,6 +11,7 @@ mod credentials;
 mod durable;
 mod external;
 mod leases;
+mod limits;
 mod pages;
 mod reports;
 mod rest;

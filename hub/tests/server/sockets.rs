@@ -28,7 +28,7 @@ async fn every_end_has_its_code() {
             let mut socket = hub.socket(path).await;
             socket.send(Message::text(" ".repeat(length))).await;
             let (_, code, reason) = socket.until_closed().await;
-            assert_eq!((code, reason.as_str()), (1009, "message longer than 1 MiB"), "{path}");
+            assert_eq!((code, reason.as_str()), (1009, "message longer than 1024 KiB"), "{path}");
         }
     }
     hub.server.stop().await;

@@ -63,8 +63,7 @@ impl Hub {
             lease_life: Duration::from_secs(90),
             auth: Auth::None,
             origins: rigwire::access::origin::Origins::new(&["https://board.example".to_owned()]).unwrap(),
-            limits: rigwire::dialect::Limits::default(),
-            connections: rigwire::settings::limits::Limits::default(),
+            limits: rigwire::settings::limits::Limits::default(),
             log: "info".to_owned(),
         };
         change(&mut settings);

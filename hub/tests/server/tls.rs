@@ -29,7 +29,7 @@ async fn secure(change: impl FnOnce(&mut Limits)) -> Hub {
     Hub::with(|settings| {
         settings.tls = Some(Source::Development);
         settings.mqtt_tls_listen = Some("127.0.0.1:0".parse().unwrap());
-        change(&mut settings.connections);
+        change(&mut settings.limits);
     })
     .await
 }

@@ -12,7 +12,7 @@ use rigwire_shared::time::Timestamp;
 use crate::access::Client;
 use crate::dialect::outbox::Outbox;
 use crate::dialect::{
-    self, BadReference, Denial, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View,
+    self, BadReference, Denial, Dialect, Interest, Moment, Output, Rendered, Request, RunReference, Text, View, Visits,
 };
 use crate::event::{
     DeviceEvent, DeviceSnapshot, EventKind, Finished, Progress, RunEvent, RunEventBody, RunSnapshot, RunStatus,
@@ -24,7 +24,6 @@ use super::client::{self, ClientMessage};
 use super::limits::{Limits, Rate};
 use super::message::{self, Fault, MESSAGE_ID};
 use super::progress::{Due, ProgressTeller, Telling, UnderWay};
-use super::visits::Visits;
 
 const NORMAL: u16 = 1000;
 const POLICY: u16 = 1008;

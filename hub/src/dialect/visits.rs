@@ -26,7 +26,7 @@ struct Visit {
 }
 
 impl Visits {
-    pub(super) fn begin(&self, client: &Client, run: RunId, kept: Duration, now: Instant) {
+    pub fn begin(&self, client: &Client, run: RunId, kept: Duration, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (client.clone(), run);
         if known.len() >= VISITS_MAX && !known.contains_key(&key) {
@@ -43,7 +43,7 @@ impl Visits {
         visit.last = now;
     }
 
-    pub(super) fn end(&self, client: &Client, run: RunId, now: Instant) {
+    pub fn end(&self, client: &Client, run: RunId, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(visit) = known.get_mut(&(client.clone(), run)) {
             visit.open = visit.open.saturating_sub(1);
@@ -52,7 +52,7 @@ impl Visits {
     }
 
     /// Whether the client follows the execution, or did and left no longer than this ago.
-    pub(super) fn is_kept(&self, client: &Client, run: RunId, kept: Duration, now: Instant) -> bool {
+    pub fn is_kept(&self, client: &Client, run: RunId, kept: Duration, now: Instant) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(client.clone(), run)).is_some_and(|visit| visit.is_kept(kept, now))
     }
