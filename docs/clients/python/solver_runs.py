@@ -47,6 +47,7 @@ async def main(procedure):
             print(f"connection lost: {error}")
         finally:
             heartbeat.cancel()
+        await asyncio.sleep(1)
 
 
 end_with(main)
