@@ -148,6 +148,8 @@ pub enum Request {
     },
     /// Answered by `View::Answered`.
     Order(Order),
+    /// Answered by `View::Ledger`.
+    Ledger,
 }
 
 /// What a client's socket is told of.
@@ -158,6 +160,15 @@ pub enum Interest {
     Device(DeviceId),
     /// Every run.
     Runs,
+    /// Every device and agent, without samples and frames.
+    Devices,
+    /// What every device measures.
+    Samples,
+}
+
+impl Interest {
+    /// Those that name nothing in particular.
+    pub const WIDE: [Self; 3] = [Self::Runs, Self::Devices, Self::Samples];
 }
 
 /// A run by either of its ids.
@@ -174,7 +185,10 @@ pub enum View {
     UnknownRun(RunReference),
     Device(Box<DeviceSnapshot>),
     UnknownDevice(DeviceId),
-    Runs,
+    /// Nothing is told of what is watched without a name.
+    Wide,
+    /// The ledger as it stands.
+    Ledger(Box<serde_json::Value>),
     Answered(Box<Answer>),
 }
 
@@ -189,7 +203,7 @@ pub trait Session: Send {
     fn handle_view(&mut self, view: View, now: Moment);
     fn handle_text(&mut self, text: &str, now: Moment);
     fn handle_event(&mut self, published: &Published, now: Moment);
-    /// So many events were dropped because this client is slow. Told before the event that follows them.
+    /// So many messages were dropped because this client is slow, as its judge told them. Told before the event that follows.
     fn note_lost(&mut self, _count: u64) {}
     fn handle_timeout(&mut self, now: Moment);
     fn poll_timeout(&self) -> Option<Instant>;
@@ -199,10 +213,6 @@ pub trait Session: Send {
     /// Messages that the protocol's own rate limits kept from this client so far.
     fn held_back(&self) -> u64 {
         0
-    }
-    /// The last number given to a message, for a client that comes again and counts on.
-    fn last_sequence(&self) -> Option<u64> {
-        None
     }
     /// What the client asked for, as it spelt it.
     fn subscriptions(&self) -> Vec<String> {

@@ -4,26 +4,51 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use rigwire_shared::ids::AgentId;
 use tokio::sync::Notify;
 
 use crate::dialect::{Dialect, Interest, Rendered, RunReference};
-use crate::event::{Class, Event, EventKind};
+use crate::event::{Class, DeviceEvent, Event, EventKind};
 
 /// An event and its words in each dialect, made when first asked for and shared from then on.
 #[derive(Debug)]
 pub struct Published {
     pub event: Event,
+    /// Of the device that it is about.
+    pub whose: Option<Whose>,
     rendered: [OnceLock<Vec<Rendered>>; Dialect::ALL.len()],
+    beyond: OnceLock<Vec<Rendered>>,
+}
+
+/// Where a device belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    pub agent: AgentId,
+    pub class: String,
 }
 
 impl Published {
     pub fn new(event: Event) -> Arc<Self> {
-        Arc::new(Self { event, rendered: Default::default() })
+        Self::about(event, None)
+    }
+
+    pub fn about(event: Event, whose: Option<Whose>) -> Arc<Self> {
+        Arc::new(Self { event, whose, rendered: Default::default(), beyond: OnceLock::new() })
     }
 
     pub fn rendered(&self, dialect: Dialect) -> &[Rendered] {
         self.rendered[dialect.index()].get_or_init(|| dialect.render(&self.event))
     }
+
+    /// The words that only the hub's own page and its like ask for, made by whoever has them: there is one set.
+    pub fn beyond(&self, render: fn(&Self) -> Vec<Rendered>) -> &[Rendered] {
+        self.beyond.get_or_init(|| render(self))
+    }
+}
+
+/// How many messages an event is for one client. Asked only when it does not get to hear of the event.
+pub trait Judge: std::fmt::Debug + Send + Sync {
+    fn wanted(&self, published: &Published) -> u64;
 }
 
 /// Events that wait for one client. Past `LIMIT`, the oldest that may be dropped makes room, counted; what may not be
@@ -36,12 +61,13 @@ const HARD_LIMIT: usize = 2 * LIMIT;
 pub struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    judge: OnceLock<Arc<dyn Judge>>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     events: VecDeque<Arc<Published>>,
-    /// Dropped since the client was last told.
+    /// Dropped since the client was last told: messages where someone can tell, else events.
     lost: u64,
     overflowed: bool,
     closed: bool,
@@ -82,6 +108,15 @@ pub enum Taken {
 }
 
 impl Queue {
+    /// Who knows what a dropped event would have been. The first who is named stays.
+    pub fn ask_of_losses(&self, judge: Arc<dyn Judge>) {
+        drop(self.judge.set(judge));
+    }
+
+    fn loss(&self, published: &Published) -> u64 {
+        self.judge.get().map_or(1, |judge| judge.wanted(published))
+    }
+
     pub fn push(&self, published: &Arc<Published>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.closed {
@@ -91,7 +126,10 @@ impl Queue {
         match waiting.admit(published) {
             Admitted::Whole => {}
             Admitted::Replacing => waiting.tally.coalesced += 1,
-            Admitted::Dropping(count) => waiting.tally.dropped += count,
+            Admitted::Dropping(dropped) => {
+                waiting.tally.dropped += dropped.len() as u64;
+                waiting.lost += dropped.iter().map(|dropped| self.loss(dropped)).sum::<u64>();
+            }
         }
         drop(waiting);
         self.arrived.notify_one();
@@ -109,6 +147,23 @@ impl Queue {
             }
             None => Taken::Nothing,
         }
+    }
+
+    /// Messages that the client has not been given: lost, or left here.
+    pub fn missed(&self) -> u64 {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.lost + waiting.events.iter().map(|left| self.loss(left)).sum::<u64>()
+    }
+
+    /// The same, and all that is left counts as dropped.
+    pub fn absorb(&self) -> u64 {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = std::mem::take(&mut waiting.events);
+        let lost = std::mem::take(&mut waiting.lost);
+        waiting.tally.dropped += left.len() as u64;
+        // Whoever pushes does not wait while all that is looked at.
+        drop(waiting);
+        lost + left.iter().map(|left| self.loss(left)).sum::<u64>()
     }
 
     /// Returns when something may have arrived since the last `take`. Cancel-safe.
@@ -136,8 +191,8 @@ impl Queue {
 enum Admitted {
     Whole,
     Replacing,
-    /// So many made room, or found none.
-    Dropping(u64),
+    /// These made room, or found none.
+    Dropping(Vec<Arc<Published>>),
 }
 
 impl Waiting {
@@ -147,7 +202,7 @@ impl Waiting {
 
     fn admit(&mut self, published: &Arc<Published>) -> Admitted {
         if self.overflowed {
-            return Admitted::Dropping(1);
+            return Admitted::Dropping(vec![Arc::clone(published)]);
         }
         let class = published.event.class();
         if let Class::Latest(_) = class
@@ -161,22 +216,17 @@ impl Waiting {
         if self.events.len() >= LIMIT {
             match self.events.iter().position(|waiting| waiting.event.class() != Class::Keep) {
                 Some(oldest) => {
-                    self.events.remove(oldest);
-                    self.lost += 1;
-                    admitted = Admitted::Dropping(1);
+                    admitted = Admitted::Dropping(self.events.remove(oldest).into_iter().collect());
                 }
-                None if class != Class::Keep => {
-                    self.lost += 1;
-                    return Admitted::Dropping(1);
-                }
+                None if class != Class::Keep => return Admitted::Dropping(vec![Arc::clone(published)]),
                 None => {}
             }
         }
         if self.events.len() >= HARD_LIMIT {
             self.overflowed = true;
-            let cleared = self.events.len() as u64;
-            self.events.clear();
-            return Admitted::Dropping(cleared + 1);
+            let mut dropped = Vec::from(std::mem::take(&mut self.events));
+            dropped.push(Arc::clone(published));
+            return Admitted::Dropping(dropped);
         }
         self.events.push_back(Arc::clone(published));
         admitted
@@ -211,6 +261,18 @@ impl Registry {
             watchers.retain(|watcher| watcher.as_ptr() != Arc::as_ptr(queue));
             if watchers.is_empty() {
                 self.watchers.remove(interest);
+            }
+        }
+    }
+
+    /// From now on one queue is told of everything that the other was told of.
+    pub fn hand_over(&mut self, from: &Arc<Queue>, to: &Arc<Queue>) {
+        for interest in Interest::WIDE {
+            let Some(watchers) = self.watchers.get_mut(&interest) else { continue };
+            let before = watchers.len();
+            watchers.retain(|watcher| watcher.as_ptr() != Arc::as_ptr(from));
+            if watchers.len() < before {
+                self.watch(interest, to);
             }
         }
     }
@@ -255,8 +317,18 @@ fn about(event: &Event) -> Vec<Interest> {
     match &event.kind {
         EventKind::Run(run) => vec![Interest::Run(RunReference::Id(run.run.id)), Interest::Runs],
         EventKind::Device(device) => {
-            device.device().map(|device| Interest::Device(device.clone())).into_iter().collect()
+            let everywhere = match device {
+                DeviceEvent::Sample(_) => Some(Interest::Samples),
+                DeviceEvent::Frame(_) | DeviceEvent::PreviewUnavailable { .. } => None,
+                DeviceEvent::State(_)
+                | DeviceEvent::Limit(_)
+                | DeviceEvent::Interlock { .. }
+                | DeviceEvent::Safe { .. }
+                | DeviceEvent::Gap { .. }
+                | DeviceEvent::Lease(_) => Some(Interest::Devices),
+            };
+            device.device().map(|device| Interest::Device(device.clone())).into_iter().chain(everywhere).collect()
         }
-        EventKind::Agent(_) => Vec::new(),
+        EventKind::Agent(_) => vec![Interest::Devices],
     }
 }

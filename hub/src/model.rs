@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::dialect::{Interest, RunReference, View};
 use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, Hold, RunHeader, RunSnapshot};
-use crate::fanout::Published;
+use crate::fanout::{Published, Whose};
 use crate::fleet::{Agent, Fleet};
 use crate::lease::{self, Reservation};
 use crate::preview::Previews;
@@ -286,7 +286,7 @@ impl Model {
                 Some(known) => View::Device(Box::new(known.snapshot())),
                 None => View::UnknownDevice(device.clone()),
             },
-            Interest::Runs => View::Runs,
+            Interest::Runs | Interest::Devices | Interest::Samples => View::Wide,
         }
     }
 
@@ -297,8 +297,17 @@ impl Model {
                 Some(id) => Interest::Run(RunReference::Id(*id)),
                 None => interest.clone(),
             },
-            Interest::Run(RunReference::Id(_)) | Interest::Device(_) | Interest::Runs => interest.clone(),
+            Interest::Run(RunReference::Id(_))
+            | Interest::Device(_)
+            | Interest::Runs
+            | Interest::Devices
+            | Interest::Samples => interest.clone(),
         }
+    }
+
+    /// Number of the newest event.
+    pub const fn last_sequence(&self) -> u64 {
+        self.next_sequence.saturating_sub(1)
     }
 
     fn uuid(&mut self) -> Uuid {
@@ -320,12 +329,21 @@ impl Model {
     fn publish(&mut self, at: Timestamp, kind: EventKind) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.outputs.push(Output::Event(Published::new(Event { sequence, at, kind })));
+        self.put_out(Event { sequence, at, kind });
     }
 
     /// Publishes what the record does not number: frames, and samples, which have a place of their own.
     fn publish_unnumbered(&mut self, at: Timestamp, kind: EventKind) {
-        self.outputs.push(Output::Event(Published::new(Event { sequence: 0, at, kind })));
+        self.put_out(Event { sequence: 0, at, kind });
+    }
+
+    fn put_out(&mut self, event: Event) {
+        let whose = match &event.kind {
+            EventKind::Device(device) => device.device().and_then(|device| self.fleet.device(device)),
+            EventKind::Run(_) | EventKind::Agent(_) => None,
+        };
+        let whose = whose.map(|known| Whose { agent: known.agent.clone(), class: known.card.class.clone() });
+        self.outputs.push(Output::Event(Published::about(event, whose)));
     }
 
     fn record(&mut self, record: Record) {

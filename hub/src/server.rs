@@ -21,6 +21,7 @@ use crate::access::doorman::Doorman;
 use crate::access::keeper::Keeper;
 use crate::app::{App, Scheme};
 use crate::broker::{Broker, Guard, Stop};
+use crate::continuity::Continuity;
 use crate::mqtt;
 use crate::procedures::Procedures;
 use crate::settings::{Auth, BrokerChoice, Settings};
@@ -136,12 +137,15 @@ impl Server {
         parts.spawn(async move { ("procedures", procedures::watch::run(watched, stop).await) });
         let (watched, stop) = (Arc::clone(&keeper), core.clone());
         parts.spawn(async move { ("tokens", watched.run(stop).await) });
+        let continuity: Arc<Continuity> = Arc::default();
+        let (counting, stop) = (Arc::clone(&continuity), core.clone());
+        parts.spawn(async move { ("absent clients", counting.run(stop).await) });
         let app = App {
             hub,
             address,
             scheme: if tls.is_some() { Scheme::Tls } else { Scheme::Plain },
             procedures,
-            continuity: Arc::default(),
+            continuity: Arc::clone(&continuity),
             ledger: Arc::default(),
             keeper: Arc::clone(&keeper),
             origins: Arc::new(settings.origins.clone()),

@@ -13,6 +13,7 @@ use rigwire_shared::time::Timestamp;
 
 use crate::access::{Principal, Refused};
 use crate::app::App;
+use crate::continuity::Visit;
 use crate::dialect::{Denial, Moment, Output, Request, Session, Text, View};
 use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
@@ -55,14 +56,14 @@ const TRY_AGAIN_LATER: u16 = 1013;
 static NEXT_VIEWER: AtomicU64 = AtomicU64::new(1);
 
 pub fn upgrade(door: Door, session: impl Session + 'static) -> Response {
-    upgrade_then(door, session, |_| {})
+    upgrade_as(door, session, None)
 }
 
-/// `ended` sees the session once its socket is closed.
-pub fn upgrade_then<S: Session + 'static>(
+/// The socket of a client that may come again.
+pub fn upgrade_as<S: Session + 'static>(
     Door { upgrade, app, caller }: Door,
     session: S,
-    ended: impl FnOnce(&S) + Send + 'static,
+    mut visit: Option<Visit>,
 ) -> Response {
     let dialect = session.dialect();
     // A page cannot read why a handshake was refused, so everyone is let in as far as to hear it.
@@ -81,6 +82,9 @@ pub fn upgrade_then<S: Session + 'static>(
             tracker.track_future(async move {
                 let queue = Arc::new(Queue::default());
                 let viewer = NEXT_VIEWER.fetch_add(1, Ordering::Relaxed);
+                if let Some(visit) = &mut visit {
+                    visit.begin(&app.hub, &queue).await;
+                }
                 let watcher = ledger.enter(viewer, session.dialect(), Timestamp::now(), Arc::clone(&queue));
                 let mut connection = Connection {
                     socket,
@@ -103,7 +107,12 @@ pub fn upgrade_then<S: Session + 'static>(
                     why = connection.serve(place.as_ref().err()) => why,
                 };
                 connection.session.leave(moment());
-                ended(&connection.session);
+                // Counts end with the hub.
+                if let Some(visit) = visit
+                    && !shutdown.is_cancelled()
+                {
+                    visit.end(&connection.hub, &connection.queue).await;
+                }
                 connection.finish(why).await;
                 drop(place);
             })
@@ -271,6 +280,12 @@ impl<S: Session> Connection<S> {
                     self.flush().await?;
                     let answer = interpreter::answer(&self.app, self.who.as_ref().ok(), order).await;
                     self.session.handle_view(View::Answered(Box::new(answer)), moment());
+                }
+                Output::Do(Request::Ledger) => {
+                    let ledger = crate::api::ledger::read(&self.app).await;
+                    let ledger = ledger.map_err(|_| closing(GOING_AWAY, "the hub is stopping"))?;
+                    let ledger = serde_json::to_value(&ledger).unwrap_or_default();
+                    self.session.handle_view(View::Ledger(Box::new(ledger)), moment());
                 }
                 Output::Close { code, reason } => {
                     return Err(Ended::Closing { code, reason: Utf8Bytes::from(reason.into_owned()) });

@@ -12,6 +12,7 @@ use super::answer::Time;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::fleet::Agent;
+use crate::hub::Stopping;
 use crate::ledger::Account;
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -105,6 +106,10 @@ struct HeldBack {
 }
 
 pub async fn get(State(app): State<App>) -> Result<Json<Ledger>, ApiError> {
+    Ok(Json(read(&app).await?))
+}
+
+pub async fn read(app: &App) -> Result<Ledger, Stopping> {
     let (agents, batches_refused) = app
         .hub
         .ask(|core, _| {
@@ -135,7 +140,7 @@ pub async fn get(State(app): State<App>) -> Result<Json<Ledger>, ApiError> {
             unsent: total.events.left,
         })
         .collect();
-    Ok(Json(Ledger { agents, programs: Programs { batches_refused }, watchers: Watchers { connected, gone } }))
+    Ok(Ledger { agents, programs: Programs { batches_refused }, watchers: Watchers { connected, gone } })
 }
 
 fn agent(agent: &Agent) -> AgentAccount {

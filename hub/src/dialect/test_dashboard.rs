@@ -1,18 +1,23 @@
 //! Runs as suite executions for test dashboards: `/api/ws/updates`. Knows no other dialect, no socket and no clock.
 //!
 //! `message.rs` puts every event into the protocol's words, `envelope.rs` numbers them for one client, `client.rs` reads
-//! what clients send, `subscription.rs` decides what they get, `session.rs` implements `Session`, `door.rs` has
-//! the paths that lead to it.
+//! what clients send, `subscription.rs` decides what they get, `count.rs` is a client's count over all its sockets,
+//! `session.rs` implements `Session`, `door.rs` has the paths that lead to it.
+//! `beyond.rs` has words for the hub's own page, which the published document does not know, and `samples.rs`
+//! how often it may be told of samples.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Admission, Room};
 
+pub mod beyond;
 mod client;
+mod count;
 pub mod described;
 mod door;
 mod envelope;
 pub mod message;
+mod samples;
 pub mod session;
 mod subscription;
 

@@ -1,6 +1,7 @@
 //! Whatever a client sends, no session panics, and nonsense is answered by an error at most.
 
 use proptest::prelude::*;
+use rigwire::dialect::test_dashboard::session::{Count, Turn};
 use rigwire::dialect::{Output, Session, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard};
 use rigwire::fanout::Published;
 use serde_json::Value;
@@ -15,7 +16,7 @@ fn sessions() -> Vec<Box<dyn Session>> {
         Box::new(agent_events::session::Session::new()),
         Box::new(solver_runs::session::Session::run(RUN.parse())),
         Box::new(solver_runs::session::Session::optimization(RUN.parse())),
-        Box::new(test_dashboard::session::Session::new("client".to_owned(), 0)),
+        Box::new(test_dashboard::session::Session::new("client".to_owned(), Turn::new(Count::after(0), 0))),
     ]
 }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use rigwire::command_line::{self, Known, Meaning, Refusal};
 use rigwire::dialect::{Answer, Meant, Moment, Outcome, View};
 use rigwire::event::{
-    DeviceEvent, DeviceSnapshot, Event, EventKind, Finished, Frame, Metric, Progress, RunError, RunEvent, RunEventBody,
-    RunHeader, RunKind, RunLog, RunSnapshot, RunStatus, StepCard, StepChange, StepCounts, StepEvent, SummaryMetric,
-    TestCard,
+    AgentChange, DeviceEvent, DeviceSample, DeviceSnapshot, Event, EventKind, Finished, Frame, LeaseChange, Metric,
+    Progress, RunError, RunEvent, RunEventBody, RunHeader, RunKind, RunLog, RunSnapshot, RunStatus, SafeState,
+    StepCard, StepChange, StepCounts, StepEvent, SummaryMetric, TestCard,
 };
+use rigwire::fanout::{Published, Whose};
 use rigwire_shared::agent::{DeviceCard, DeviceKind, DeviceState, ReadingCard};
-use rigwire_shared::event::Level;
+use rigwire_shared::event::{GapCause, Level, LimitChange};
 use rigwire_shared::ids::{AgentId, DeviceId, MetricName, RunId, StepId};
 use rigwire_shared::quality::Quality;
 use rigwire_shared::time::Timestamp;
@@ -50,8 +51,17 @@ impl World {
 
     /// The event that a line such as `step read running` describes.
     pub(crate) fn event(&mut self, line: &str) -> Event {
-        let kind = device_event(line).map_or_else(|| EventKind::Run(self.run_event(line)), EventKind::Device);
+        let kind = match agent_event(line) {
+            Some(change) => EventKind::Agent(change),
+            None => device_event(line).map_or_else(|| EventKind::Run(self.run_event(line)), EventKind::Device),
+        };
         Event { sequence: self.number, at: self.now().at, kind }
+    }
+
+    /// The same on its way to watchers: devices are phones of bench-1.
+    pub(crate) fn published(&mut self, line: &str) -> Arc<Published> {
+        let whose = Whose { agent: AgentId::new("bench-1").unwrap(), class: "phone".to_owned() };
+        Published::about(self.event(line), Some(whose))
     }
 
     /// The same with a number that was given out already.
@@ -81,7 +91,8 @@ impl World {
             ["unknown-run", reference] => View::UnknownRun(reference.parse().unwrap()),
             ["device", id, state] => View::Device(Box::new(device(id, state, None))),
             ["unknown-device", id] => View::UnknownDevice(DeviceId::new(id).unwrap()),
-            ["everything"] => View::Runs,
+            ["everything"] => View::Wide,
+            ["ledger", json] => View::Ledger(Box::new(serde_json::from_str(json).unwrap())),
             _ => panic!("{line:?} is not a view that the tests know"),
         }
     }
@@ -196,7 +207,16 @@ pub(crate) fn suite() -> RunHeader {
     RunHeader { kind: RunKind::Suite, tests: vec![test], ..run() }
 }
 
+fn agent_event(line: &str) -> Option<AgentChange> {
+    let (agent, state) = line.strip_prefix("agent ")?.split_once(' ')?;
+    let online = state == "there";
+    Some(AgentChange { agent: AgentId::new(agent).unwrap(), online, cause: "connection".to_owned() })
+}
+
 fn device_event(line: &str) -> Option<DeviceEvent> {
+    if let Some(event) = reported_event(line) {
+        return Some(event);
+    }
     let words: Vec<&str> = line.splitn(3, ' ').collect();
     Some(match words[..] {
         ["device", id, state] => DeviceEvent::State(match state.strip_suffix(" held") {
@@ -218,6 +238,59 @@ fn device_event(line: &str) -> Option<DeviceEvent> {
         }
         _ => return None,
     })
+}
+
+/// What an agent reports of a device: `sample`, `limit`, `safe`, `interlock`, `gap`; and `lease`.
+fn reported_event(line: &str) -> Option<DeviceEvent> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [kind, device, ref rest @ ..] = words[..] else { return None };
+    let device = DeviceId::new(device).ok()?;
+    Some(match (kind, rest) {
+        ("sample", [metric, value, unit, quality]) => DeviceEvent::Sample(DeviceSample {
+            device,
+            metric: MetricName::new(metric).unwrap(),
+            value: serde_json::from_str(value).unwrap(),
+            unit: Unit::parse(unit).unwrap(),
+            quality: from_word(quality),
+        }),
+        ("limit", [metric, state, value, threshold]) => DeviceEvent::Limit(LimitChange {
+            device,
+            metric: MetricName::new(metric).unwrap(),
+            state: from_word(state),
+            value: value.parse().ok(),
+            threshold: threshold.parse().ok(),
+            sampled_at: START,
+        }),
+        ("safe", [outcome, cause @ ..]) => {
+            DeviceEvent::Safe { device, cause: cause.join(" "), safe: safe_state(outcome) }
+        }
+        ("interlock", [outcome, rule]) => DeviceEvent::Interlock {
+            device,
+            rule: (*rule).to_owned(),
+            action: "safe-state".to_owned(),
+            safe: safe_state(outcome),
+        },
+        ("gap", [samples]) => DeviceEvent::Gap {
+            device: Some(device),
+            agent: AgentId::new("bench-1").unwrap(),
+            samples: samples.parse().unwrap(),
+            cause: GapCause::SpoolFull,
+        },
+        ("lease", [change, holder]) => DeviceEvent::Lease(LeaseChange {
+            device,
+            change: (*change).to_owned(),
+            holder: (*holder).to_owned(),
+            fence: None,
+            reason: Some("soldering".to_owned()),
+            until: Some(START),
+            cause: "asked for".to_owned(),
+        }),
+        _ => return None,
+    })
+}
+
+fn safe_state(outcome: &str) -> SafeState {
+    SafeState { outcome: outcome.to_owned(), detail: (outcome == "unreachable").then(|| "no answer".to_owned()) }
 }
 
 fn device(id: &str, state: &str, held_by: Option<RunId>) -> DeviceSnapshot {

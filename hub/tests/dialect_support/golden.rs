@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use expect_test::expect_file;
+use rigwire::dialect::test_dashboard::beyond;
 use rigwire::dialect::{Dialect, Output};
 
 use super::fixture::{World, suite};
@@ -130,6 +131,59 @@ fn every_message_has_its_published_shape() {
     }
 }
 
+/// Words of test_dashboard beyond its document: golden file, event, and which of the event's messages the file holds.
+const BEYOND: &[(&str, &str, usize)] = &[
+    ("device_state", "device psu-1 online held", 0),
+    ("device_lease", "lease psu-1 granted alice", 0),
+    ("device_safe", "safe psu-1 verified step cancelled", 0),
+    ("device_interlock", "interlock psu-1 verified over-temperature", 0),
+    ("sample", "sample psu-1 voltage 3.3 V good", 0),
+    ("sample_without_a_value", "sample psu-1 voltage null V overrange", 0),
+    ("run_event", "step read completed 12.5", 0),
+    ("alarm_limit", "limit psu-1 voltage active 12.5 12.0", 0),
+    ("alarm_limit_over", "limit psu-1 voltage ok 11.5 12.0", 0),
+    ("alarm_interlock", "interlock psu-1 verified over-temperature", 1),
+    ("alarm_safe_state", "safe psu-1 unreachable step cancelled", 1),
+    ("alarm_device_gone", "device psu-1 gone held", 1),
+    ("alarm_gap", "gap psu-1 30", 0),
+    ("alarm_agent_gone", "agent bench-1 gone", 0),
+    ("alarm_agent_gone_over", "agent bench-1 there", 0),
+];
+
+#[test]
+fn every_word_beyond_the_document_has_its_shape() {
+    for (name, line, index) in BEYOND {
+        let messages = beyond::render(&World::new().published(line));
+        let message = messages.get(*index).unwrap_or_else(|| panic!("{name}: {} messages", messages.len()));
+        check_text(Dialect::TestDashboard, name, &numbered(message.text.as_str()));
+    }
+    for (line, alarms) in [
+        ("limit psu-1 voltage pending 12.5 12.0", 0),
+        ("limit psu-1 voltage clearing 12.5 12.0", 0),
+        ("limit psu-1 voltage stale 12.5 12.0", 1),
+        ("device psu-1 gone", 0),
+        ("safe psu-1 verified x", 0),
+        ("safe psu-1 not-needed x", 0),
+        ("safe psu-1 unverified x", 1),
+        ("interlock psu-1 refused x", 2),
+        ("frame psu-1 2x2", 0),
+    ] {
+        let messages = beyond::render(&World::new().published(line));
+        let found = messages.iter().filter(|message| message.topic.starts_with("alarm:")).count();
+        assert_eq!(found, alarms, "{line}");
+    }
+}
+
+/// The published words stay what the document says, whatever else there is to tell.
+#[test]
+fn words_beyond_the_document_are_not_among_the_published() {
+    for (name, line, _) in BEYOND {
+        if *name != "run_event" {
+            assert!(Dialect::TestDashboard.render(&World::new().event(line)).is_empty(), "{name}");
+        }
+    }
+}
+
 #[test]
 fn every_answer_has_its_published_shape() {
     for (dialect, name, url, text, index) in ANSWERS {
@@ -150,7 +204,11 @@ fn check(mut world: World, dialect: Dialect, name: &str, line: &str, index: usiz
     let messages = dialect.render(&world.event(line));
     let message = messages.get(index).unwrap_or_else(|| panic!("{name}: {line:?} gives {} messages", messages.len()));
     // The place of a client's own number, which its session fills in.
-    check_text(dialect, name, &message.text.as_str().replace('\0', "1"));
+    check_text(dialect, name, &numbered(message.text.as_str()));
+}
+
+fn numbered(text: &str) -> String {
+    text.replace('\0', "1").replace('\u{1}', "null")
 }
 
 fn check_text(dialect: Dialect, name: &str, text: &str) {
@@ -168,6 +226,7 @@ fn every_golden_file_is_rendered_by_a_test() {
             .chain(SUITE_MESSAGES)
             .map(|(of, name, ..)| (of, name))
             .chain(ANSWERS.iter().map(|(of, name, ..)| (of, name)))
+            .chain(BEYOND.iter().map(|(name, ..)| (&Dialect::TestDashboard, name)))
             .filter(|(of, _)| **of == dialect)
             .map(|(_, name)| format!("{name}.json"))
             .collect();

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use rigwire::access::Client;
+use rigwire::dialect::test_dashboard::session::{Count, Turn};
 use rigwire::dialect::{
     Dialect, Limits, Output, Session, Visits, agent_events, device_farm, protocol_runs, solver_runs, test_dashboard,
 };
@@ -133,7 +134,8 @@ impl Hub {
             }
             (Dialect::TestDashboard, "client") => {
                 let (id, resume) = rest.split_once(' ').unwrap_or((rest, "0"));
-                Box::new(test_dashboard::session::Session::new(id.to_owned(), resume.parse().unwrap()))
+                let turn = Turn::new(Count::after(resume.parse().unwrap()), 0);
+                Box::new(test_dashboard::session::Session::new(id.to_owned(), turn))
             }
             _ => panic!("{} has no socket for {url:?}", dialect.as_str()),
         }
@@ -160,7 +162,7 @@ fn play(session: &mut dyn Session, world: &mut World, mark: &str, rest: &str, ou
             let times = mark.strip_prefix('!').unwrap_or_else(|| panic!("{mark:?} is no mark of a transcript"));
             let times: u32 = if times.is_empty() { 1 } else { times.parse().unwrap() };
             for _ in 0..times {
-                let published = Published::new(world.event(rest));
+                let published = world.published(rest);
                 session.handle_event(&published, world.now());
                 outputs.extend(std::iter::from_fn(|| session.next_output()));
             }

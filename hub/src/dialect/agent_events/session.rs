@@ -285,7 +285,12 @@ impl dialect::Session for Session {
     fn handle_view(&mut self, view: View, now: Moment) {
         match view {
             View::Answered(answer) => self.answered(*answer, now),
-            View::Run(_) | View::UnknownRun(_) | View::Device(_) | View::UnknownDevice(_) | View::Runs => {}
+            View::Run(_)
+            | View::UnknownRun(_)
+            | View::Device(_)
+            | View::UnknownDevice(_)
+            | View::Wide
+            | View::Ledger(_) => {}
         }
     }
 

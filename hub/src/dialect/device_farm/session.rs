@@ -467,7 +467,7 @@ impl dialect::Session for Session {
             }
             View::Device(snapshot) => self.tell_status(&snapshot, now),
             View::UnknownDevice(device) => self.handle_unknown_device(&device, now),
-            View::Runs | View::Answered(_) => {}
+            View::Wide | View::Answered(_) | View::Ledger(_) => {}
         }
     }
 

@@ -63,7 +63,7 @@ impl dialect::Session for Session {
                 self.outbox.send_text(message::error(&format!("run {reference} is not known"), now.at).text);
                 self.outbox.close(UNKNOWN_RUN, "the run is not known");
             }
-            View::Device(_) | View::UnknownDevice(_) | View::Runs | View::Answered(_) => {}
+            View::Device(_) | View::UnknownDevice(_) | View::Wide | View::Answered(_) | View::Ledger(_) => {}
         }
     }
 

@@ -79,7 +79,7 @@ impl dialect::Session for Session {
                 self.outbox.send_text(message::greeting(self.endpoint, &snapshot, now.at).text);
             }
             View::UnknownRun(_) => self.refuse(now),
-            View::Device(_) | View::UnknownDevice(_) | View::Runs | View::Answered(_) => {}
+            View::Device(_) | View::UnknownDevice(_) | View::Wide | View::Answered(_) | View::Ledger(_) => {}
         }
     }
 

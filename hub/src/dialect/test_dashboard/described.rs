@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 
 use super::door::UpdatesQuery;
 use super::envelope::{Envelope, OpenSequence};
-use super::message;
+use super::{beyond, message};
 use crate::describe::Object;
 use crate::describe::talk::{Talk, heard, told};
 
@@ -19,9 +19,10 @@ pub(super) fn talk() -> Talk {
     Talk {
         summary: "Runs as suite executions, steps and tests as test executions.",
         manners: "First connected. Then nothing until the client subscribes: to a topic such as test:progress, test:completed, suite:progress, \
-            suite:completed, logs, delta or events:tool_call, to suite:* or to *. A filter compares fields of the payload with a value or with \
+            suite:completed, logs, delta or events:tool_call, to suite:* or to *; beyond those, which * does not mean, to device:*, sample:<device>, \
+            run:<type>, alarm:* or ledger. A filter compares fields of the payload with a value or with \
             any of a list. 100 topics at a time; the same topic again replaces its filter. sequence counts all data messages of a client id, \
-            also over reconnects: a gap means that something was lost. Types are read without regard to case.",
+            also over reconnects within the hour: a gap means that something wanted was lost. Types are read without regard to case.",
         query: Some(|generator| generator.subschema_for::<UpdatesQuery>()),
         messages: vec![
             told::<Control<message::Connected<'static>>>(
@@ -39,6 +40,23 @@ pub(super) fn talk() -> Talk {
             told::<Counted<message::LogEntry<'static>>>("log_entry", "A line of a log."),
             told::<Counted<message::AtpEvent<'static>>>("event", "Something that a program or the engine did."),
             told::<Counted<message::DeltaUpdate>>("delta_update", "What changed of a suite or a test."),
+            told::<Counted<beyond::DeviceStateMessage<'static>>>("device_state", "Where a device stands."),
+            told::<Counted<beyond::DeviceLeaseMessage<'static>>>(
+                "device_lease",
+                "A person's hold on a device changed.",
+            ),
+            told::<Counted<beyond::DeviceSafeMessage<'static>>>(
+                "device_safe",
+                "The safe state of a device was applied.",
+            ),
+            told::<Counted<beyond::DeviceInterlockMessage<'static>>>("device_interlock", "An interlock acted."),
+            told::<Counted<beyond::SampleMessage<'static>>>(
+                "sample",
+                "A reading, at most four a second of each metric.",
+            ),
+            told::<Counted<beyond::RunEventMessage>>("run_event", "An event of a run, as the record has it."),
+            told::<Counted<beyond::Alarm<'static>>>("alarm", "Something is wrong, or no longer."),
+            told::<Counted<Object>>("ledger", "The ledger, once a second."),
             heard::<Request<Subscribe>>("subscribe", "Send what is said on this topic."),
             heard::<Request<Unsubscribe>>("unsubscribe", "Send no more of it."),
             heard::<Ping>("ping", "Is the hub there?"),

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use rigwire_shared::event::Level;
 use rigwire_shared::ids::StepId;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
@@ -16,7 +15,7 @@ use crate::event::{
     StepChange, StepEvent, TestEvent,
 };
 
-use super::envelope::{self, OpenSequence};
+use super::envelope::{self, OpenPrevious, OpenSequence};
 
 const ENGINE: &str = "engine";
 
@@ -272,15 +271,16 @@ fn log_entry(run: &RunHeader, line: &RunLog, at: Timestamp) -> Rendered {
     let payload = LogEntry {
         suite_execution_id: run.number,
         test_execution_id,
-        level: match line.level {
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warning => "warning",
-            Level::Error => "error",
-        },
+        run_id: run.number,
+        level: line.level.as_str(),
         message: &line.message,
         timestamp: rfc3339(at),
         source: if line.source.is_empty() { ENGINE } else { &line.source },
+        details: LogDetails {
+            device: line.device.as_ref().map(|device| device.as_str()),
+            module: line.module.as_deref(),
+            step: line.step.as_ref().map(StepId::as_str),
+        },
     };
     let mut fields = about_suite(run);
     fields.push(("level", text(payload.level)));
@@ -302,6 +302,7 @@ fn custom_event(event: &RunEvent, custom: &CustomEvent, at: Timestamp) -> Render
     let payload = AtpEvent {
         suite_execution_id: run.number,
         test_execution_id: test,
+        run_id: run.number,
         sequence: envelope::own_number(custom.sequence.unwrap_or(event.number)),
         event_type: &custom.event_type,
         timestamp: rfc3339(at),
@@ -322,6 +323,7 @@ fn engine_event(
     let payload = AtpEvent {
         suite_execution_id: event.run.number,
         test_execution_id: test,
+        run_id: event.run.number,
         sequence: envelope::own_number(event.number),
         event_type,
         timestamp: rfc3339(at),
@@ -344,7 +346,13 @@ fn suite_delta<const N: usize>(run: &RunHeader, changes: [(&str, Value); N], at:
 }
 
 fn delta(resource_type: &'static str, resource_id: u64, changes: Fields, at: Timestamp) -> Rendered {
-    let payload = DeltaUpdate { resource_type, resource_id, sequence: OpenSequence, changes: Value::Map(changes) };
+    let payload = DeltaUpdate {
+        resource_type,
+        resource_id,
+        sequence: OpenSequence,
+        previous_sequence: OpenPrevious,
+        changes: Value::Map(changes),
+    };
     let fields = vec![("resource_type", text(resource_type)), ("resource_id", integer(resource_id))];
     rendered("delta", "delta_update", &payload, fields, at)
 }
@@ -469,16 +477,29 @@ pub(super) struct SuiteCompleted<'a> {
 pub(super) struct LogEntry<'a> {
     suite_execution_id: u64,
     test_execution_id: Option<u64>,
+    run_id: u64,
     level: &'static str,
     message: &'a str,
     timestamp: String,
     source: &'a str,
+    details: LogDetails<'a>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct LogDetails<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'a str>,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct AtpEvent<'a> {
     suite_execution_id: u64,
     test_execution_id: Option<u64>,
+    run_id: u64,
     /// The event's own number, whatever number its envelope has.
     sequence: u64,
     event_type: &'a str,
@@ -492,5 +513,6 @@ pub(super) struct DeltaUpdate {
     resource_type: &'static str,
     resource_id: u64,
     sequence: OpenSequence,
+    previous_sequence: OpenPrevious,
     changes: Value,
 }

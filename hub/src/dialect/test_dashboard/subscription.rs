@@ -2,11 +2,21 @@
 
 use rigwire_shared::value::{Fields, Value};
 
-use crate::dialect::Rendered;
 use crate::dialect::reference::quote;
+use crate::dialect::{Dialect, Interest, Rendered};
+use crate::fanout::Published;
+
+use super::beyond;
 
 /// A client with more is refused the next one.
 pub(super) const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// Topics beyond the published document.
+pub(super) const RUN: &str = "run:";
+pub(super) const DEVICE: &str = "device:";
+pub(super) const ALARM: &str = "alarm:";
+pub(super) const SAMPLE: &str = "sample:";
+pub(super) const LEDGER: &str = "ledger";
 
 const TOPIC_MAX: usize = 128;
 const FILTER_FIELDS_MAX: usize = 16;
@@ -27,17 +37,26 @@ impl Topic {
         Ok(Self { asked: asked.to_owned(), pattern: asked.trim().to_lowercase() })
     }
 
+    /// `*` alone stands for the topics of the published document; those beyond it are asked for by their own names.
     fn matches(&self, topic: &str) -> bool {
         match self.pattern.strip_suffix('*') {
-            Some("") => true,
+            Some("") => !is_beyond(topic),
             Some(start) if start.ends_with(':') => topic.starts_with(start),
             Some(_) | None => self.pattern == topic,
         }
     }
 
+    fn starts_with(&self, prefix: &str) -> bool {
+        self.pattern.starts_with(prefix)
+    }
+
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.pattern == other.pattern
     }
+}
+
+fn is_beyond(topic: &str) -> bool {
+    topic == LEDGER || [RUN, DEVICE, ALARM, SAMPLE].iter().any(|prefix| topic.starts_with(prefix))
 }
 
 /// Fields that have to equal a value, or one of a list of values. Nothing to compare lets everything through.
@@ -89,7 +108,7 @@ fn equal(found: &Value, wanted: &Value) -> bool {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Subscriptions(Vec<(Topic, Filter)>);
 
 impl Subscriptions {
@@ -113,6 +132,52 @@ impl Subscriptions {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Those of another socket that are not among these.
+    pub(super) fn extend(&mut self, others: &Self) {
+        for (topic, filter) in &others.0 {
+            if !self.0.iter().any(|(known, _)| known.is_same(topic)) {
+                self.0.push((topic.clone(), filter.clone()));
+            }
+        }
+    }
+
+    /// Whether any topic may be of the published document.
+    pub(super) fn want_published(&self) -> bool {
+        self.0.iter().any(|(topic, _)| !is_beyond(&topic.pattern))
+    }
+
+    pub(super) fn want_beyond(&self) -> bool {
+        self.0.iter().any(|(topic, _)| is_beyond(&topic.pattern))
+    }
+
+    pub(super) fn want_ledger(&self) -> bool {
+        self.0.iter().any(|(topic, _)| topic.pattern == LEDGER)
+    }
+
+    pub(super) fn need(&self, interest: &Interest) -> bool {
+        self.0.iter().any(|(topic, _)| match interest {
+            Interest::Runs => !is_beyond(&topic.pattern) || topic.starts_with(RUN),
+            Interest::Devices => topic.starts_with(DEVICE) || topic.starts_with(ALARM),
+            Interest::Samples => topic.starts_with(SAMPLE),
+            Interest::Run(_) | Interest::Device(_) => false,
+        })
+    }
+
+    /// How many messages the client would have been given for this event. A sample that is passed over is none: a newer one
+    /// of its metric takes its place.
+    pub(super) fn messages(&self, published: &Published) -> u64 {
+        let mut wanted = 0;
+        if self.want_published() {
+            let messages = published.rendered(Dialect::TestDashboard).iter();
+            wanted += messages.filter(|message| self.wants(message)).count() as u64;
+        }
+        if self.want_beyond() {
+            let messages = published.beyond(beyond::render).iter().filter(|message| !message.topic.starts_with(SAMPLE));
+            wanted += messages.filter(|message| self.wants(message)).count() as u64;
+        }
+        wanted
     }
 
     pub(super) fn wants(&self, message: &Rendered) -> bool {
@@ -141,6 +206,13 @@ mod tests {
             ("test:*", "test:completed", true),
             ("test:*", "suite:completed", false),
             ("*", "logs", true),
+            ("*", "device:state", false),
+            ("*", "sample:psu-1", false),
+            ("*", "run:log", false),
+            ("*", "alarm:limit", false),
+            ("*", "ledger", false),
+            ("device:*", "device:state", true),
+            ("sample:psu-1", "sample:psu-2", false),
             ("lo*", "logs", false),
             ("anything at all", "logs", false),
         ] {
