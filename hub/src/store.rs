@@ -18,6 +18,7 @@ use artifact::Files;
 
 mod arriving;
 mod artifact;
+mod executions;
 mod lease;
 mod read;
 mod reported;
@@ -26,6 +27,7 @@ mod told;
 mod write;
 
 pub use artifact::ArtifactRow;
+pub use executions::{Execution, ExecutionFilter, TestExecution, Totals};
 pub use read::{EventRow, RunFilter, RunRow};
 pub use told::{Accounts, Gap, SERIES_MAX, Summary};
 

@@ -32,7 +32,7 @@ const CORES: &[&str] = &[
 ];
 
 /// What of a protocol's folder is no core.
-const SHELLS_OF_ROOMS: &[&str] = &["door.rs", "rest.rs"];
+const SHELLS_OF_ROOMS: &[&str] = &["door.rs", "rest.rs", "login.rs"];
 
 const FOREIGN: &[&str] =
     &["tokio", "axum", "rumqttc", "rusqlite", "mqtt5", "Instant::now", "Timestamp::now", "SystemTime"];

@@ -77,7 +77,7 @@ pub fn permit(principal: &Principal, needed: Role) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN", detail))
 }
 
-fn unauthorized(refused: &Refused) -> Response {
+pub fn unauthorized(refused: &Refused) -> Response {
     if *refused == Refused::Unreadable {
         return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TOKENS_UNREADABLE", refused.to_string())
             .into_response();

@@ -215,7 +215,7 @@ async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiErro
 }
 
 /// The host under which the client reached this server, if it says one that can be part of a URL.
-fn host(headers: &HeaderMap, address: SocketAddr) -> String {
+pub(crate) fn host(headers: &HeaderMap, address: SocketAddr) -> String {
     let said = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     match said.and_then(|host| Authority::try_from(host).ok()) {
         Some(host) if !host.as_str().contains('@') => host.to_string(),

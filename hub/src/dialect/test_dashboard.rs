@@ -2,8 +2,8 @@
 //!
 //! `message.rs` puts every event into the protocol's words, `envelope.rs` numbers them for one client, `client.rs` reads
 //! what clients send, `subscription.rs` decides what they get, `count.rs` is a client's count over all its sockets,
-//! `session.rs` implements `Session`, `door.rs` has the paths that lead to it.
-//! `beyond.rs` has words for the hub's own page, which the published document does not know, and `samples.rs`
+//! `session.rs` implements `Session`, `door.rs` has the paths that lead to it, `rest.rs` its REST neighbours and `login.rs`
+//! their log-in. `beyond.rs` has words for the hub's own page, which the published document does not know, and `samples.rs`
 //! how often it may be told of samples.
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,9 @@ mod count;
 pub mod described;
 mod door;
 mod envelope;
+mod login;
 pub mod message;
+mod rest;
 mod samples;
 pub mod session;
 mod subscription;

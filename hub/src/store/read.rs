@@ -109,11 +109,16 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter) -> anyhow::Resul
     rows.map(|row| serde_json::from_str(&row?).context("reading a run's row")).collect()
 }
 
-pub(super) fn run(connection: &Connection, reference: RunReference) -> anyhow::Result<Option<RunSnapshot>> {
-    let (id, number) = match reference {
+/// A run's UUID or its number, as columns hold them.
+pub(super) fn whose_number(reference: RunReference) -> (Option<String>, Option<i64>) {
+    match reference {
         RunReference::Id(id) => (Some(id.to_string()), None),
         RunReference::Number(number) => (None, Some(i64::try_from(number).unwrap_or(i64::MAX))),
-    };
+    }
+}
+
+pub(super) fn run(connection: &Connection, reference: RunReference) -> anyhow::Result<Option<RunSnapshot>> {
+    let (id, number) = whose_number(reference);
     let found = connection
         .prepare_cached("SELECT header, procedure FROM runs WHERE id = ?1 OR number = ?2")?
         .query_row(params![id, number], header_and_procedure)

@@ -8,6 +8,7 @@ mod campaigns;
 mod commands;
 mod connections;
 mod credentials;
+mod dashboard;
 mod durable;
 mod external;
 mod leases;

@@ -15,13 +15,14 @@ use crate::dialect::Dialect;
 use crate::routes::{Door, Routes};
 use crate::websocket::{upgrade, upgrade_as};
 
+use super::rest;
 use super::session::{Count, Session, Turn, client_id};
 
 /// Characters of what a client says it is that are kept.
 const USER_AGENT_MAX: usize = 200;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.socket("/api/ws/updates", Dialect::TestDashboard, updates)
+    routes.socket("/api/ws/updates", Dialect::TestDashboard, updates).with(rest::routes)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
