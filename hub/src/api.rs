@@ -34,6 +34,15 @@ fn json_body(body: &[u8]) -> Result<serde_json::Value, ApiError> {
         .map_err(|error| ApiError::bad_request("INVALID_JSON", format!("the body is not JSON: {error}")))
 }
 
+/// The body as a JSON object. A list is none, though serde would take its entries for the fields of a type.
+fn json_object(body: &[u8], expected: &str) -> Result<serde_json::Value, ApiError> {
+    let value = json_body(body)?;
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(ApiError::unprocessable("INVALID_REQUEST", format!("the body is not an object; expected {expected}")))
+}
+
 /// Whether the client has the content of this tag already; weak tags count, too.
 pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let names = |tags: &str| {

@@ -9,7 +9,7 @@ use rigwire_shared::value::Fields;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{json_body, runs};
+use super::{json_object, runs};
 use crate::app::App;
 use crate::command_line::{Plan, PlannedDevice, PlannedStep, Refusal, Stage};
 use crate::describe::Object;
@@ -17,6 +17,8 @@ use crate::dialect::Meant;
 use crate::error::ApiError;
 use crate::interpreter;
 use crate::procedure::Procedure;
+
+const COMMAND: &str = r#"{"command", "plan_only"?, "holder"?}"#;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,15 +88,14 @@ pub struct CommandRefused {
     /// The line, and under it a `^` below the column.
     #[serde(skip_serializing_if = "Option::is_none")]
     caret: Option<String>,
-    /// The nearest word that would be right.
-    suggestion: Option<String>,
+    /// The nearest word that would be right; null if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<Option<String>>,
 }
 
 pub async fn post(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let request: Command = serde_json::from_value(json_body(&body)?).map_err(|error| {
-        let detail = format!(
-            "the body is not a command: {error}; expected {{\"command\", \"plan_only\"?, \"holder\"?}} with the line as text"
-        );
+    let request: Command = serde_json::from_value(json_object(&body, COMMAND)?).map_err(|error| {
+        let detail = format!("the body is not a command: {error}; expected {COMMAND} with the line as text");
         ApiError::unprocessable("INVALID_REQUEST", detail)
     })?;
     match interpreter::plan(&app, &request.command).await? {
@@ -135,7 +136,7 @@ fn refused(refusal: &Refusal) -> Response {
         line: Some(refusal.line),
         column: Some(refusal.column),
         caret: Some(refusal.caret.clone()),
-        suggestion: refusal.suggestion.clone(),
+        suggestion: Some(refusal.suggestion.clone()),
     };
     (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
 }

@@ -238,7 +238,7 @@ pub fn put_procedure() -> Operation {
     of_procedure("Store a procedure")
         .body::<Procedure>()
         .body_as::<String>("application/toml")
-        .example(r#"{"name": "hello", "steps": [{"use": "log", "with": {"message": "hello"}}]}"#)
+        .example(r#"{"name": "hello", "steps": [{"id": "say", "use": "log", "with": {"message": "hello"}}]}"#)
         .json::<Procedure>(200, "It is kept.")
 }
 

@@ -13,7 +13,7 @@ use rigwire_shared::value::{Fields, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::json_body;
+use super::json_object;
 use super::runs::snapshot;
 use crate::app::App;
 use crate::describe::Object;
@@ -181,6 +181,8 @@ pub async fn ask(State(app): State<App>, Path(id): Path<String>) -> Result<Respo
     })
 }
 
+const RESULT: &str = r#"{"iteration", "metrics": {name: number}} or {"iteration", "failed": why}"#;
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tell {
@@ -213,10 +215,8 @@ pub enum ToldOf {
 }
 
 pub async fn tell(State(app): State<App>, Path(id): Path<String>, body: Bytes) -> Result<Response, ApiError> {
-    let body: Tell = serde_json::from_value(json_body(&body)?).map_err(|error| {
-        let expected = "{\"iteration\", \"metrics\": {name: number}} or {\"iteration\", \"failed\": why}";
-        ApiError::unprocessable("INVALID_REQUEST", format!("{error}; expected {expected}"))
-    })?;
+    let body: Tell = serde_json::from_value(json_object(&body, RESULT)?)
+        .map_err(|error| ApiError::unprocessable("INVALID_REQUEST", format!("{error}; expected {RESULT}")))?;
     let told = match (body.metrics, body.failed) {
         (Some(metrics), None) => Told::Metrics(metrics),
         (None, Some(why)) => Told::Failed(why),

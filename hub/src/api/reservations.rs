@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Time;
-use super::json_body;
+use super::json_object;
 use crate::app::App;
 use crate::dialect::rfc3339;
 use crate::error::ApiError;
@@ -23,6 +23,8 @@ use crate::model::{LeaseRow, ReserveError};
 
 const HOLDER_MAX: usize = 100;
 const REASON_MAX: usize = 500;
+
+const RESERVATION: &str = r#"{"holder", "reason"?, "until" or "for", "next"?}"#;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,12 +46,8 @@ pub struct Reserve {
 
 pub async fn reserve(State(app): State<App>, Path(id): Path<String>, body: Bytes) -> Result<Response, ApiError> {
     let device = device_id(&id)?;
-    let request: Reserve = serde_json::from_value(json_body(&body)?).map_err(|error| {
-        let detail = format!(
-            "the body is no reservation: {error}; expected {{\"holder\", \"reason\"?, \"until\" or \"for\", \"next\"?}}"
-        );
-        invalid(detail)
-    })?;
+    let request: Reserve = serde_json::from_value(json_object(&body, RESERVATION)?)
+        .map_err(|error| invalid(format!("the body is no reservation: {error}; expected {RESERVATION}")))?;
     let who = holder(&request.holder)?;
     let reason = request.reason.map(|reason| text("reason", &reason, REASON_MAX)).transpose()?;
     let end = end(request.until.as_deref(), request.duration.as_deref())?;

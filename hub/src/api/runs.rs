@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::answer::Time;
 use super::commands::PlanRow;
-use super::{external, json_body, reference, reservations};
+use super::{external, json_object, reference, reservations};
 use crate::app::{App, Scheme};
 use crate::describe::Object;
 use crate::dialect::{Dialect, RunReference};
@@ -88,7 +88,7 @@ enum Request {
 }
 
 pub async fn start(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let body = json_body(&body)?;
+    let body = json_object(&body, r#"{"procedure", "params"?, "name"?} or {"external": true, "kind", "name"}"#)?;
     let request = if body.get("external").is_some_and(|external| *external != json!(false)) {
         Request::External(external::request(body)?)
     } else {
