@@ -18,7 +18,8 @@ const MANNERS: &str = "Messages are JSON texts on one line. A client that is not
     with 1008. Who may look may open a socket; messages that start, stop or change something need an operator. \
     A client's message may have 1 MiB: a longer one closes with 1009, one that is no text with 1003. \
     Progress and previews are replaced by newer ones, logs make room oldest first; a client too slow for what may not be dropped is \
-    closed with 1013. The hub pings every 30 s and gives up after 60 s of silence. 1001 means that it stops.";
+    closed with 1013. The hub pings every 30 s and gives up after 60 s of silence. 1001 means that it stops. Numbers here are the usual ones: keys \
+    below `[limits]` of the hub's file change them.";
 
 pub fn document(entries: &[Entry]) -> Value {
     let mut messages = Map::new();
