@@ -23,6 +23,7 @@ use crate::program::{self, host::HostTask};
 use crate::recorder::{self, Recorder};
 use crate::spool::Spool;
 use crate::supervise::{self, Phase};
+use crate::transport;
 
 const MIB: u64 = 1024 * 1024;
 /// A little more than the device tasks allow themselves.
@@ -32,6 +33,7 @@ const LINK_GRACE: Duration = Duration::from_millis(700);
 
 /// Runs one agent until `shutdown`. Faults of devices and of the network are reported, not returned.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let transport = transport::to(&config.hub, config.hub_ca.as_deref()).context("hub")?;
     let limit = config.spool_limit_mib.saturating_mul(MIB);
     let (mut spool, damage) = Spool::open(&config.spool, limit, Timestamp::now())?;
     let epoch = spool.epoch();
@@ -117,6 +119,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         agent: config.id,
         epoch,
         host,
+        transport,
         hub: config.hub,
         recorder: recorder_link,
         commands: commands_in,

@@ -28,6 +28,8 @@ const MAX_PARALLEL: usize = 4;
 pub struct Config {
     pub id: AgentId,
     pub hub: BrokerAddress,
+    /// PEM file with whom to believe about a hub by mqtts://, instead of the authorities of this host.
+    pub hub_ca: Option<PathBuf>,
     pub spool: PathBuf,
     pub spool_limit_mib: u64,
     /// Level or filter for the log on standard error.
@@ -64,7 +66,7 @@ impl Config {
         let host = HostConfig::new(&id);
         let log = "info".to_owned();
         let (instruments, cameras) = (Vec::new(), Vec::new());
-        Self { id, hub, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log, instruments, cameras, host }
+        Self { id, hub, hub_ca: None, spool, spool_limit_mib: SPOOL_LIMIT_MIB, log, instruments, cameras, host }
     }
 
     /// Reads the file, if there is one, under the options. All that is wrong is reported together.
@@ -78,6 +80,7 @@ impl Config {
 pub struct Options {
     pub id: Option<String>,
     pub hub: Option<String>,
+    pub hub_ca: Option<PathBuf>,
     pub spool: Option<PathBuf>,
     pub log: Option<String>,
 }

@@ -23,3 +23,4 @@ pub mod simulator;
 mod spool;
 mod step;
 mod supervise;
+pub mod transport;

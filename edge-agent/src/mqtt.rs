@@ -15,7 +15,7 @@ use rigwire_shared::topic::{Channel, Topic};
 use rigwire_shared::wire::{self, MESSAGE_MAX};
 use rumqttc::{
     AsyncClient, ClientError, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions,
-    NetworkOptions, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode,
+    NetworkOptions, Outgoing, Packet, QoS, SubscribeFilter, SubscribeReasonCode, Transport,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -50,6 +50,7 @@ pub(crate) struct Mqtt {
     pub(crate) epoch: Epoch,
     pub(crate) host: String,
     pub(crate) hub: BrokerAddress,
+    pub(crate) transport: Transport,
     pub(crate) recorder: mpsc::Sender<Link>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) live: LiveSlots,
@@ -278,7 +279,8 @@ impl Mqtt {
             .set_keep_alive(KEEP_ALIVE)
             .set_clean_session(false)
             .set_max_packet_size(PACKET_MAX, PACKET_MAX)
-            .set_inflight(IN_FLIGHT);
+            .set_inflight(IN_FLIGHT)
+            .set_transport(self.transport.clone());
         if let Some((user, password)) = self.hub.credentials() {
             options.set_credentials(user, password);
         }
@@ -381,6 +383,8 @@ fn describe(error: &ConnectionError) -> String {
         ConnectionError::FlushTimeout => "the broker took nothing more".to_owned(),
         ConnectionError::Io(error) => error.to_string(),
         ConnectionError::MqttState(error) => error.to_string(),
+        #[cfg(feature = "tls")]
+        ConnectionError::Tls(error) => format!("no TLS connection: {error}"),
         ConnectionError::NotConnAck(_) => "what answered is no MQTT broker".to_owned(),
         ConnectionError::RequestsDone => "the client ended".to_owned(),
     }

@@ -9,7 +9,7 @@ use rigwire_shared::ids::AgentId;
 use rigwire_shared::topic::{Channel, Topic};
 use rigwire_shared::wire;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Publish, QoS, SubscribeReasonCode,
+    AsyncClient, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Publish, QoS, SubscribeReasonCode, Transport,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ const REQUESTS: usize = 256;
 /// Keeps connected until told to stop; every message goes to `messages`, in order. Effects are published as they come.
 pub async fn run(
     address: BrokerAddress,
+    transport: Transport,
     client_id: String,
     messages: mpsc::Sender<Message>,
     mut effects: mpsc::Receiver<Vec<Effect>>,
@@ -39,7 +40,7 @@ pub async fn run(
     let mut backoff = BACKOFF_MIN;
     let mut told = false;
     while !shutdown.is_cancelled() {
-        let (client, mut events) = connect(&address, &client_id);
+        let (client, mut events) = connect(&address, &transport, &client_id);
         let outcome = serve(&client, &mut events, &messages, &mut effects, &shutdown, || {
             backoff = BACKOFF_MIN;
             told = false;
@@ -83,13 +84,14 @@ enum Ended {
     Failed(String),
 }
 
-fn connect(address: &BrokerAddress, client_id: &str) -> (AsyncClient, EventLoop) {
+fn connect(address: &BrokerAddress, transport: &Transport, client_id: &str) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(client_id, address.host(), address.port());
     options.set_keep_alive(KEEP_ALIVE);
     // What is lost with a session is asked for again by number; a session of its own would only deliver it twice.
     options.set_clean_session(true);
     options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
     options.set_inflight(200);
+    options.set_transport(transport.clone());
     if let Some((user, password)) = address.credentials() {
         options.set_credentials(user, password);
     }

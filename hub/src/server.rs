@@ -127,10 +127,11 @@ impl Server {
             Some(guard) => with_credentials(&broker, guard.admit_hub()),
             None => broker.clone(),
         };
+        let transport = rigwire_agent::transport::to(&to, settings.mqtt_ca.as_deref()).context("mqtt")?;
         let stop = core.clone();
-        parts.spawn(
-            async move { ("mqtt", mqtt::run(to, "rigwire-hub".to_owned(), messages, effects_waiting, stop).await) },
-        );
+        parts.spawn(async move {
+            ("mqtt", mqtt::run(to, transport, "rigwire-hub".to_owned(), messages, effects_waiting, stop).await)
+        });
 
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
         let (watched, stop) = (Arc::clone(&procedures), core.clone());

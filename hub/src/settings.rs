@@ -32,9 +32,12 @@ pub struct Options {
     /// Address of the embedded MQTT broker [default: 127.0.0.1:1883]
     #[arg(long, env = "RIGWIRE_MQTT_LISTEN", value_name = "ADDRESS", value_parser = address, conflicts_with = "mqtt")]
     pub mqtt_listen: Option<SocketAddr>,
-    /// Use an outside broker instead: mqtt://host:port or mqtt://user:password@host:port
+    /// Use an outside broker instead: mqtt://host:port, mqtt://user:password@host:port, or mqtts:// by TLS
     #[arg(long, env = "RIGWIRE_MQTT", value_name = "URL", hide_env_values = true)]
     pub mqtt: Option<String>,
+    /// PEM file with the authority of an outside broker by mqtts:// [default: the authorities of this host]
+    #[arg(long, env = "RIGWIRE_MQTT_CA", value_name = "FILE")]
+    pub mqtt_ca: Option<PathBuf>,
     /// Address for MQTT over TLS in front of the embedded broker; needs a certificate [default: none]
     #[arg(long, env = "RIGWIRE_MQTT_TLS_LISTEN", value_name = "ADDRESS", value_parser = address, conflicts_with = "mqtt")]
     pub mqtt_tls_listen: Option<SocketAddr>,
@@ -97,6 +100,7 @@ struct File {
     listen: Option<SocketAddr>,
     mqtt_listen: Option<SocketAddr>,
     mqtt: Option<String>,
+    mqtt_ca: Option<PathBuf>,
     mqtt_tls_listen: Option<SocketAddr>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -115,6 +119,7 @@ struct File {
 pub struct Settings {
     pub listen: SocketAddr,
     pub broker: BrokerChoice,
+    pub mqtt_ca: Option<PathBuf>,
     pub mqtt_tls_listen: Option<SocketAddr>,
     pub tls: Option<Source>,
     pub data: PathBuf,
@@ -196,6 +201,7 @@ impl Settings {
         Ok(Self {
             listen,
             broker,
+            mqtt_ca: options.mqtt_ca.or(file.mqtt_ca),
             mqtt_tls_listen,
             tls,
             artifacts,
@@ -283,7 +289,7 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `mqtt-tls-listen`, `tls-certificate`, `tls-key`, `tls`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `mqtt-ca`, `mqtt-tls-listen`, `tls-certificate`, `tls-key`, `tls`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`"
         );
     }
 

@@ -8,18 +8,20 @@ use core::fmt;
 use core::str::FromStr;
 
 const PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
 const EXPECTED: &str = "expected mqtt://host:1883 or mqtt://user:password@host:1883";
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerAddress {
     host: String,
     port: u16,
+    tls: bool,
     credentials: Option<(String, String)>,
 }
 
 impl BrokerAddress {
     pub fn new(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port, credentials: None }
+        Self { host: host.to_owned(), port, tls: false, credentials: None }
     }
 
     pub fn with_credentials(self, user: &str, password: &str) -> Self {
@@ -34,6 +36,10 @@ impl BrokerAddress {
         self.port
     }
 
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     pub fn credentials(&self) -> Option<(&str, &str)> {
         self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
@@ -45,13 +51,11 @@ impl FromStr for BrokerAddress {
     /// Errors never repeat the text: it may hold a password.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once("://") else { return Err(format!("no scheme, {EXPECTED}")) };
-        match scheme {
-            "mqtt" | "tcp" => {}
-            "mqtts" | "ssl" => {
-                return Err(format!("scheme {scheme} needs TLS, which this program has not, {EXPECTED}"));
-            }
+        let tls = match scheme {
+            "mqtt" | "tcp" => false,
+            "mqtts" | "ssl" => true,
             _ => return Err(format!("unknown scheme {scheme}, {EXPECTED}")),
-        }
+        };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (credentials, place) = match rest.rsplit_once('@') {
             Some((credentials, place)) => (Some(credentials), place),
@@ -63,7 +67,7 @@ impl FromStr for BrokerAddress {
                 let port = port.parse().ok().filter(|port| *port > 0);
                 (host, port.ok_or_else(|| format!("the port is no number from 1 to 65535, {EXPECTED}"))?)
             }
-            _ => (place, PORT),
+            _ => (place, if tls { TLS_PORT } else { PORT }),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if bare.is_empty() || host.contains(['/', '?', '#', ' ']) || (bare.contains(':') && bare == host) {
@@ -76,7 +80,7 @@ impl FromStr for BrokerAddress {
                 Some((percent_decoded(user)?, percent_decoded(password)?))
             }
         };
-        Ok(Self { host: host.to_owned(), port, credentials })
+        Ok(Self { host: host.to_owned(), port, tls, credentials })
     }
 }
 
@@ -99,7 +103,7 @@ pub fn percent_decoded(text: &str) -> Result<String, String> {
 
 impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("mqtt://")?;
+        f.write_str(if self.tls { "mqtts://" } else { "mqtt://" })?;
         if let Some((user, _)) = &self.credentials {
             write!(f, "{user}:***@")?;
         }
@@ -128,12 +132,9 @@ mod tests {
             ("mqtt://[::1]", Ok("mqtt://[::1]:1883")),
             ("mqtt://bench:p%40ss@hub:1883", Ok("mqtt://bench:***@hub:1883")),
             ("hub:1883", Err("no scheme, expected mqtt://host:1883 or mqtt://user:password@host:1883")),
-            (
-                "mqtts://hub",
-                Err(
-                    "scheme mqtts needs TLS, which this program has not, expected mqtt://host:1883 or mqtt://user:password@host:1883",
-                ),
-            ),
+            ("mqtts://hub", Ok("mqtts://hub:8883")),
+            ("ssl://bench:secret@hub:1884", Ok("mqtts://bench:***@hub:1884")),
+            ("https://hub", Err("unknown scheme https, expected mqtt://host:1883 or mqtt://user:password@host:1883")),
             (
                 "mqtt://hub:99999",
                 Err(

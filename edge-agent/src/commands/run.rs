@@ -15,9 +15,12 @@ use crate::config::{Config, Options};
 /// What the command line says wins over the environment, which wins over the file.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The hub's MQTT broker: mqtt://host:1883 or mqtt://user:password@host:1883 [default: mqtt://127.0.0.1:1883]
+    /// The hub's MQTT broker: mqtt://host:1883, mqtt://user:password@host:1883, or mqtts:// by TLS [default: mqtt://127.0.0.1:1883]
     #[arg(long, value_name = "URL", env = "RIGWIRE_HUB", hide_env_values = true)]
     hub: Option<String>,
+    /// PEM file with the authority of a hub by mqtts:// [default: the authorities of this host]
+    #[arg(long, value_name = "FILE", env = "RIGWIRE_HUB_CA")]
+    hub_ca: Option<PathBuf>,
     /// Name of this agent: 1 to 64 of a to z, 0 to 9, _ and - [default: the name of the host]
     #[arg(long, value_name = "NAME", env = "RIGWIRE_ID")]
     id: Option<String>,
@@ -38,8 +41,13 @@ impl Arguments {
         // A variable that is set to nothing is not set: scripts and unit files leave them so.
         let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let named = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-        let options =
-            Options { id: said(&self.id), hub: said(&self.hub), spool: named(&self.spool), log: said(&self.log) };
+        let options = Options {
+            id: said(&self.id),
+            hub: said(&self.hub),
+            hub_ca: named(&self.hub_ca),
+            spool: named(&self.spool),
+            log: said(&self.log),
+        };
         Ok(Config::load(named(&self.config).as_deref(), &options)?)
     }
 }

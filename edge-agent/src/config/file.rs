@@ -21,6 +21,7 @@ use crate::profile::{Parity, Profile, SerialSettings};
 struct File {
     id: Option<Spanned<String>>,
     hub: Option<Spanned<String>>,
+    hub_ca: Option<PathBuf>,
     spool: Option<PathBuf>,
     spool_limit_mib: Option<Spanned<u64>>,
     log: Option<Spanned<String>>,
@@ -109,7 +110,8 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     fn config(&mut self, file: File, directory: &Path, options: &Options) -> Option<Config> {
-        let File { id, hub, spool, spool_limit_mib, log, profile_dirs, instrument, camera, host, program } = file;
+        let File { id, hub, hub_ca, spool, spool_limit_mib, log, profile_dirs, instrument, camera, host, program } =
+            file;
         let id = self.either("id", options.id.as_deref(), id, |text| {
             AgentId::new(text).map_err(|error| {
                 format!("{text:?} is not an agent id: {error}, expected 1 to 64 of a to z, 0 to 9, _ and -")
@@ -145,6 +147,7 @@ impl Check<'_> {
         Some(Config {
             id,
             host,
+            hub_ca: options.hub_ca.clone().or_else(|| hub_ca.map(|path| directory.join(path))),
             hub: hub?.unwrap_or_else(|| BrokerAddress::new("127.0.0.1", 1883)),
             spool: spool.unwrap_or_else(|| PathBuf::from("rigwire-spool")),
             spool_limit_mib: limit.unwrap_or(SPOOL_LIMIT_MIB),

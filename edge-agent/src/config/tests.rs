@@ -68,7 +68,7 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
     for (text, expected) in [
         (
             "hubb = \"mqtt://x\"\n".to_owned(),
-            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`, `camera`, `host`, `program`",
+            "agent.toml:1: hubb: unknown field `hubb`, expected one of `id`, `hub`, `hub-ca`, `spool`, `spool-limit-mib`, `log`, `profile-dirs`, `instrument`, `camera`, `host`, `program`",
         ),
         (
             format!("{PSU}bauds = 9600\n"),

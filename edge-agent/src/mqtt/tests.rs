@@ -63,6 +63,7 @@ async fn on_a_slow_network_frames_are_left_out_and_the_newest_arrives() {
         epoch: Epoch(1),
         host: "host".to_owned(),
         hub: BrokerAddress::new("127.0.0.1", place.port()),
+        transport: Transport::Tcp,
         recorder,
         commands,
         live: live.clone(),

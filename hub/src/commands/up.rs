@@ -41,7 +41,7 @@ async fn manage(server: &mut Server, settings: &Settings, demo: bool, file: Opti
         None => agent_config(&settings.data, file)?,
     };
     // Whatever a file says for an agent on its own: this one belongs to this hub.
-    let config = Config { hub: server.broker_for(&config.id), ..config };
+    let config = Config { hub: server.broker_for(&config.id), hub_ca: settings.mqtt_ca.clone(), ..config };
     let instruments = config.instruments.len();
     let mut agent = Agent::start(config)?;
     say_urls(server);

@@ -56,6 +56,7 @@ impl Hub {
         let mut settings = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
             broker: BrokerChoice::Embedded("127.0.0.1:0".parse().unwrap()),
+            mqtt_ca: None,
             mqtt_tls_listen: None,
             tls: None,
             data,

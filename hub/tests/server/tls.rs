@@ -1,7 +1,7 @@
 //! TLS: what a client that trusts the hub's authority can do, and what others cannot; and certificates that change.
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rigwire::settings::BrokerChoice;
 use rigwire::settings::limits::Limits;
 use rigwire::tls::{Source, Tls};
+use rigwire_agent::config::Config;
+use rigwire_shared::ids::AgentId;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Answer, Hub, read_answer, waits, within};
 
@@ -256,4 +261,46 @@ async fn the_broker_is_reached_over_tls() {
     within("a CONNACK", stream.read_exact(&mut answer)).await.unwrap();
     assert_eq!(answer, [0x20, 2, 0, 0]);
     hub.server.stop().await;
+}
+
+/// A hub and an agent that are clients of a broker by TLS: of another hub's, which has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn hub_and_agent_reach_a_broker_by_tls() {
+    let far = secure(|_| {}).await;
+    let port = far.server.mqtt_tls.unwrap().port();
+    let authority = far.server.authority.clone();
+    let url = format!("mqtts://localhost:{port}");
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let mut config = Config::new(AgentId::new("bench-1").unwrap(), url.parse().unwrap(), spool);
+    config.hub_ca = authority.clone();
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(rigwire_agent::agent::run(config, stop.clone()));
+    let path = "/api/v1/agents";
+    within("the agent", async {
+        while ask(&far, "GET", path, "").await.body["agents"][0]["online"] != true {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+
+    let stranger = secure(|_| {}).await;
+    let near = |ca: Option<PathBuf>| {
+        let broker = BrokerChoice::Outside(url.parse().unwrap());
+        Hub::with(|settings| (settings.broker, settings.mqtt_ca) = (broker, ca))
+    };
+    // It takes the far hub's name at the broker; the two then take turns, which is all the same here.
+    let hub = near(authority).await;
+    hub.ready().await;
+    hub.server.stop().await;
+    let hub = near(stranger.server.authority.clone()).await;
+    let answer = hub.get("/readyz").await;
+    assert_eq!((answer.status, answer.body["code"].as_str()), (503, Some("NOT_READY")));
+    hub.server.stop().await;
+
+    stop.cancel();
+    within("the agent's end", tasks.join_next()).await.unwrap().unwrap().unwrap();
+    stranger.server.stop().await;
+    far.server.stop().await;
 }
