@@ -11,6 +11,7 @@ pub mod health;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;
+pub(crate) mod neighbours;
 pub mod operations;
 pub mod parts;
 pub mod procedures;

@@ -81,7 +81,7 @@ impl Demo {
             let port = PortAddress::Serial(self.bench.path(name)?);
             let mut instrument = InstrumentConfig::new(DeviceId::new(name)?, bundled(profile)?, port);
             instrument.mode = Mode::Own;
-            instrument.tags = vec!["demo".to_owned()];
+            instrument.tags = vec!["demo".to_owned(), "simulated".to_owned()];
             config.instruments.push(instrument);
         }
         let url = self.camera.url().parse().map_err(anyhow::Error::msg)?;

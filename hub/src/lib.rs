@@ -38,6 +38,7 @@ pub mod run;
 pub mod scale;
 pub mod server;
 pub mod settings;
+pub mod stable_id;
 pub mod store;
 pub mod study;
 pub mod sweep;

@@ -20,15 +20,19 @@ mod arriving;
 mod artifact;
 mod executions;
 mod lease;
+mod listing;
 mod read;
 mod reported;
 mod schema;
+mod steps;
 mod told;
 mod write;
 
 pub use artifact::ArtifactRow;
 pub use executions::{Execution, ExecutionFilter, TestExecution, Totals};
+pub use listing::{Listed, Listing, Tally};
 pub use read::{EventRow, RunFilter, RunRow};
+pub use steps::StepTimes;
 pub use told::{Accounts, Gap, SERIES_MAX, Summary};
 
 /// Jobs that wait for the writer. When full, the hub's owner waits and with it everything that it would take in.

@@ -32,7 +32,7 @@ const CORES: &[&str] = &[
 ];
 
 /// What of a protocol's folder is no core.
-const SHELLS_OF_ROOMS: &[&str] = &["door.rs", "rest.rs", "login.rs"];
+const SHELLS_OF_ROOMS: &[&str] = &["door.rs", "rest.rs", "rest", "login.rs"];
 
 const FOREIGN: &[&str] =
     &["tokio", "axum", "rumqttc", "rusqlite", "mqtt5", "Instant::now", "Timestamp::now", "SystemTime"];
@@ -46,11 +46,11 @@ fn files(root: &Path, core: &str) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if SHELLS_OF_ROOMS.iter().any(|name| core == "hub/src/dialect" && path.ends_with(name)) {
+                // The door and the REST neighbours of a protocol lie beside its words, and are shell.
+            } else if path.is_dir() {
                 // A module's tests may use what the module itself may not.
                 folders.extend((!path.ends_with("tests")).then_some(path));
-            } else if SHELLS_OF_ROOMS.iter().any(|name| core == "hub/src/dialect" && path.ends_with(name)) {
-                // The door and the REST neighbours of a protocol lie beside its words, and are shell.
             } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
                 found.push(path);
             }

@@ -35,8 +35,18 @@ pub async fn get(
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request("INVALID_QUERY", error.body_text()))?;
     let format = query.format.as_deref().map_or(Ok(Format::Pdf), str::parse)?;
+    document(&app, &id, format).await
+}
+
+/// A run as a document.
+pub(crate) async fn document(app: &App, id: &str, format: Format) -> Result<Response, ApiError> {
+    let (headers, bytes) = render(app, id, format).await?;
+    Ok((headers, bytes).into_response())
+}
+
+pub(crate) async fn render(app: &App, id: &str, format: Format) -> Result<(HeaderMap, Vec<u8>), ApiError> {
     let _turn = MAKING.acquire().await.map_err(anyhow::Error::from)?;
-    let run = runs::snapshot(&app, &id).await?;
+    let run = runs::snapshot(app, id).await?;
     let (id, end) = (run.header.id, run.last_event);
     let mut builder = Builder::new(run);
     let mut after = 0;
@@ -55,7 +65,7 @@ pub async fn get(
         .await?;
     let mut report = builder.finish(&known, Timestamp::now());
     if matches!(format, Format::Html | Format::Pdf) {
-        report.pictures = pictures(&app, &report.artifacts.items).await?;
+        report.pictures = pictures(app, &report.artifacts.items).await?;
     }
     let (name, bytes) = tokio::task::spawn_blocking(move || (report.file_name(format), report.render(format)))
         .await
@@ -75,7 +85,7 @@ pub async fn get(
         let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox");
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    Ok((headers, bytes).into_response())
+    Ok((headers, bytes))
 }
 
 /// The pictures that a report shows, the first so many. One that cannot be read is listed like all others.

@@ -173,11 +173,7 @@ async fn procedure_request(app: &App, body: serde_json::Value) -> Result<StartRu
     };
     let params =
         procedure.bind_params(&given).map_err(|message| ApiError::unprocessable("INVALID_PARAMETER", message))?;
-    let name = request.name.filter(|name| !name.trim().is_empty());
-    if let Some(length) = name.as_deref().map(|name| name.chars().count()).filter(|length| *length > NAME_MAX) {
-        let detail = format!("name has {length} characters, expected at most {NAME_MAX}");
-        return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
-    }
+    let name = run_name(request.name)?;
     let tags = request.tags;
     if !tags.is_empty() && !procedure.tests.iter().any(|test| test.is_wanted(&tags)) {
         let mut known: Vec<&str> = procedure.tests.iter().flat_map(|test| &test.tags).map(String::as_str).collect();
@@ -191,8 +187,18 @@ async fn procedure_request(app: &App, body: serde_json::Value) -> Result<StartRu
     Ok(StartRun { name, holder, tags, ..StartRun::new(Arc::new(procedure), params) })
 }
 
+/// What a client calls its run, if it does.
+pub(crate) fn run_name(name: Option<String>) -> Result<Option<String>, ApiError> {
+    let name = name.filter(|name| !name.trim().is_empty());
+    if let Some(length) = name.as_deref().map(|name| name.chars().count()).filter(|length| *length > NAME_MAX) {
+        let detail = format!("name has {length} characters, expected at most {NAME_MAX}");
+        return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
+    }
+    Ok(name)
+}
+
 /// A procedure by name, or the one in the request, with every procedure that it names.
-async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiError> {
+pub(crate) async fn find(app: &App, wanted: serde_json::Value) -> Result<Procedure, ApiError> {
     let procedures = Arc::clone(&app.procedures);
     match wanted {
         serde_json::Value::String(name) => {

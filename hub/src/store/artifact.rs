@@ -294,6 +294,17 @@ impl super::Store {
         .await
     }
 
+    /// The file with this number.
+    pub async fn artifact_numbered(&self, id: u64) -> anyhow::Result<Option<ArtifactRow>> {
+        self.barrier().await?;
+        self.query(move |connection| {
+            let query = format!("SELECT {COLUMNS} FROM artifacts WHERE id = ?1");
+            let id = i64::try_from(id).unwrap_or(i64::MAX);
+            Ok(connection.prepare_cached(&query)?.query_row(params![id], row).optional()?)
+        })
+        .await
+    }
+
     /// Files of a run after one of them, in the order they came.
     pub async fn run_artifacts(&self, run: RunId, after: u64, limit: usize) -> anyhow::Result<Vec<ArtifactRow>> {
         self.barrier().await?;

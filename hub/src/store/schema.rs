@@ -55,6 +55,7 @@ pub(super) fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
     connection.execute_batch(super::artifact::TABLE)?;
     connection.execute_batch(super::told::INDEX)?;
     connection.execute_batch(super::executions::INDEX)?;
+    connection.execute_batch(super::listing::INDEX)?;
     connection.execute_batch(super::lease::TABLE)?;
     Ok(())
 }

@@ -32,6 +32,8 @@ pub struct Summary {
     pub mean: Option<f64>,
     pub last: Option<f64>,
     pub last_at: Option<Timestamp>,
+    /// Place of its first value in the record.
+    pub first: u64,
 }
 
 /// What of a run is in the record, and what was lost on the way.
@@ -118,6 +120,25 @@ impl super::Store {
         self.query(move |connection| summaries(connection, run, name.as_deref())).await
     }
 
+    /// The series whose first value is at this place in the record, and its run.
+    pub async fn series(&self, first: u64) -> anyhow::Result<Option<(RunId, Summary)>> {
+        self.barrier().await?;
+        self.query(move |connection| {
+            let found: Option<(String, String)> = connection
+                .prepare_cached(
+                    "SELECT run, json_extract(body, '$.name') FROM events
+                     WHERE sequence = ?1 AND type = 'metric' AND run IS NOT NULL",
+                )?
+                .query_row(params![signed(first)], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((run, name)) = found else { return Ok(None) };
+            let run = RunId(run.parse().with_context(|| format!("reading the run of event {first}"))?);
+            let (summaries, _) = summaries(connection, run, Some(&name))?;
+            Ok(summaries.into_iter().find(|summary| summary.first == first).map(|summary| (run, summary)))
+        })
+        .await
+    }
+
     /// How complete the record of a run is up to its event `last`.
     pub async fn run_accounts(&self, run: RunId, last: u64, goes_on: bool) -> anyhow::Result<Accounts> {
         self.barrier().await?;
@@ -125,13 +146,13 @@ impl super::Store {
     }
 }
 
-type NumberedBody = (i64, i64, String);
+pub(super) type NumberedBody = (i64, i64, String);
 
-fn numbered_body(row: &rusqlite::Row<'_>) -> rusqlite::Result<NumberedBody> {
+pub(super) fn numbered_body(row: &rusqlite::Row<'_>) -> rusqlite::Result<NumberedBody> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
-fn parse(run: RunId, (number, at, body): NumberedBody) -> anyhow::Result<(u64, Timestamp, RunEventBody)> {
+pub(super) fn parse(run: RunId, (number, at, body): NumberedBody) -> anyhow::Result<(u64, Timestamp, RunEventBody)> {
     let body = serde_json::from_str(&body).with_context(|| format!("reading event {number} of run {run}"))?;
     Ok((unsigned(number), Timestamp(at), body))
 }
@@ -139,8 +160,8 @@ fn parse(run: RunId, (number, at, body): NumberedBody) -> anyhow::Result<(u64, T
 fn summaries(connection: &Connection, run: RunId, name: Option<&str>) -> anyhow::Result<(Vec<Summary>, bool)> {
     let mut statement = connection.prepare_cached(
         "SELECT name, unit, device, count(*), count(good), min(good), max(good), avg(good),
-                max(CASE WHEN good IS NOT NULL THEN number END)
-         FROM (SELECT number, json_extract(body, '$.name') AS name, json_extract(body, '$.unit') AS unit,
+                max(CASE WHEN good IS NOT NULL THEN number END), min(sequence)
+         FROM (SELECT number, sequence, json_extract(body, '$.name') AS name, json_extract(body, '$.unit') AS unit,
                       json_extract(body, '$.device') AS device,
                       CASE WHEN json_extract(body, '$.quality') = 'good'
                            AND json_type(body, '$.value') IN ('integer', 'real')
@@ -162,6 +183,7 @@ fn summaries(connection: &Connection, run: RunId, name: Option<&str>) -> anyhow:
             mean: row.get(7)?,
             last: None,
             last_at: None,
+            first: unsigned(row.get(9)?),
         };
         Ok((summary, row.get::<_, Option<i64>>(8)?))
     })?;

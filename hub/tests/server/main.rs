@@ -13,6 +13,7 @@ mod durable;
 mod external;
 mod leases;
 mod limits;
+mod neighbours;
 mod pages;
 mod reports;
 mod rest;

@@ -7,6 +7,7 @@ use crate::dialect::Dialect;
 use crate::routes::{Door, Routes};
 use crate::websocket::upgrade;
 
+use super::rest;
 use super::session::Session;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -14,6 +15,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     ["/api/v1/ws/execution/{id}", "/api/v1/ws/runs/{id}", "/api/v1/ws/ws/runs/{id}"]
         .into_iter()
         .fold(routes, |routes, path| routes.socket(path, Dialect::ProtocolRuns, run))
+        .with(rest::routes)
 }
 
 async fn run(door: Door, Path(id): Path<String>) -> Response {
