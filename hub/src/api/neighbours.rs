@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, State};
+use rigwire_shared::ids::RunId;
 use rigwire_shared::value::{Fields, Value};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -17,6 +18,7 @@ use crate::error::ApiError;
 use crate::event::{RunSnapshot, RunStatus};
 use crate::model::StartRun;
 use crate::procedures::{ProcedureError, Procedures};
+use crate::report::Format;
 use crate::stable_id;
 use crate::store::{Listed, Listing, RunRow};
 
@@ -47,6 +49,11 @@ pub(crate) fn fields(what: &str, given: Option<Map<String, Json>>) -> Result<Fie
         Ok(_) => Err(ApiError::unprocessable("INVALID_REQUEST", format!("{what} is not an object"))),
         Err(error) => Err(ApiError::unprocessable("INVALID_REQUEST", format!("{what}: {error}"))),
     }
+}
+
+/// Named values as JSON.
+pub(crate) fn object(fields: &[(String, Value)]) -> Map<String, Json> {
+    fields.iter().map(|(name, value)| (name.clone(), serde_json::to_value(value).unwrap_or(Json::Null))).collect()
 }
 
 /// A status as a client spells it in a query. `words` are the protocol's own, each with what it means here.
@@ -128,4 +135,21 @@ pub(crate) async fn hold(app: &App, id: &str, pause: bool) -> Result<RunSnapshot
         runs::resume(state, path).await?;
     }
     runs::snapshot(app, id).await
+}
+
+/// The run and the form that a report's file name stands for, such as `17.pdf`.
+pub(crate) fn report_file(name: &str) -> Result<(&str, Format), ApiError> {
+    let parts = name.rsplit_once('.').and_then(|(run, ending)| Some((run, ending.parse().ok()?)));
+    parts.ok_or_else(|| {
+        let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+        let detail = format!(
+            "there is no report {name:.100}: expected the id of a run with one of the endings {}",
+            known.join(", ")
+        );
+        ApiError::not_found("UNKNOWN_REPORT", detail)
+    })
+}
+
+pub(crate) fn report_url(prefix: &str, run: RunId, format: Format) -> String {
+    format!("{prefix}{run}.{}", format.as_str())
 }

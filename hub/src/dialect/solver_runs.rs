@@ -11,6 +11,7 @@ use super::{Admission, Room};
 pub mod described;
 mod door;
 pub mod message;
+mod rest;
 pub mod session;
 
 pub(super) const ROOM: Room = Room {

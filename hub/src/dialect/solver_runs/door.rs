@@ -7,14 +7,14 @@ use crate::dialect::Dialect;
 use crate::routes::{Door, Routes};
 use crate::websocket::upgrade;
 
+use super::rest;
 use super::session::Session;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.socket("/api/v2/ws/runs/{id}", Dialect::SolverRuns, run).socket(
-        "/api/v2/ws/optimizations/{id}",
-        Dialect::SolverRuns,
-        optimization,
-    )
+    routes
+        .socket("/api/v2/ws/runs/{id}", Dialect::SolverRuns, run)
+        .socket("/api/v2/ws/optimizations/{id}", Dialect::SolverRuns, optimization)
+        .with(rest::routes)
 }
 
 async fn run(door: Door, Path(id): Path<String>) -> Response {

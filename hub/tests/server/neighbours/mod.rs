@@ -1,6 +1,7 @@
 //! REST neighbours of the protocols: what each answers in the words of its clients, and how each refuses.
 
 mod protocol_runs;
+mod solver_runs;
 
 use std::time::Duration;
 
