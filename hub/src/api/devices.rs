@@ -1,5 +1,7 @@
 //! Devices: what they are, how they stand and who holds them.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use rigwire_shared::agent::{ActionCard, DeviceCard, DeviceKind, DeviceState, Identity, ReadingCard};
@@ -10,6 +12,7 @@ use serde::Serialize;
 use super::answer::Time;
 use super::reservations::{self, Lease};
 use crate::app::App;
+use crate::dialect::device_farm::message::status_word;
 use crate::error::ApiError;
 use crate::event::DeviceSnapshot;
 use crate::model::Model;
@@ -21,6 +24,19 @@ pub struct Devices {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeviceRow {
+    /// The same as `id`.
+    device_id: DeviceId,
+    /// `connected`, `busy`, `disconnected` or `error`: the state in few words.
+    status: &'static str,
+    serial: Option<String>,
+    model: Option<String>,
+    /// Of an instrument its firmware.
+    os_version: Option<String>,
+    /// Always null.
+    phone_number: Option<String>,
+    /// Always empty.
+    sim_info: BTreeMap<String, String>,
+    capabilities: Capabilities,
     id: DeviceId,
     agent: AgentId,
     kind: DeviceKind,
@@ -43,6 +59,13 @@ pub struct DeviceRow {
     actions: Vec<ActionCard>,
 }
 
+/// Ids of readings and actions.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Capabilities {
+    readings: Vec<String>,
+    actions: Vec<String>,
+}
+
 pub async fn list(State(app): State<App>) -> Result<Json<Devices>, ApiError> {
     let devices = app
         .hub
@@ -63,7 +86,24 @@ pub async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<
 pub(crate) fn row(model: &Model, card: &DeviceCard, device: &DeviceSnapshot) -> DeviceRow {
     let (waiting, held): (Vec<_>, Vec<_>) =
         model.leases_of(&device.device).iter().map(Lease::from).partition(Lease::is_waiting);
+    let identity = device.identity.as_ref();
+    let known = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+    let release = identity.and_then(|identity| {
+        let mut properties = identity.properties.iter();
+        properties.find(|(name, _)| name == "ro.build.version.release" || name == "os_version").map(|(_, value)| value)
+    });
     DeviceRow {
+        device_id: device.device.clone(),
+        status: status_word(device),
+        serial: known(identity.map(|identity| &identity.serial)),
+        model: known(identity.map(|identity| &identity.model)),
+        os_version: known(release.or(identity.map(|identity| &identity.firmware))),
+        phone_number: None,
+        sim_info: BTreeMap::new(),
+        capabilities: Capabilities {
+            readings: card.readings.iter().map(|reading| reading.id.clone()).collect(),
+            actions: card.actions.iter().map(|action| action.id.clone()).collect(),
+        },
         id: device.device.clone(),
         agent: device.agent.clone(),
         kind: device.kind,

@@ -14,6 +14,7 @@ mod door;
 mod limits;
 pub mod message;
 mod progress;
+mod rest;
 pub mod session;
 
 pub use limits::Limits;

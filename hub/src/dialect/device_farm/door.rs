@@ -9,6 +9,7 @@ use crate::dialect::Dialect;
 use crate::routes::{Door, Routes};
 use crate::websocket::upgrade;
 
+use super::rest;
 use super::session::Session;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -17,6 +18,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .socket("/ws/executions/{id}", Dialect::DeviceFarm, execution)
         .socket("/api/v1/ws/executions/{id}", Dialect::DeviceFarm, execution)
         .socket("/api/v1/ws/devices", Dialect::DeviceFarm, devices)
+        .with(rest::routes)
 }
 
 async fn execution(door: Door, Path(id): Path<String>) -> Response {

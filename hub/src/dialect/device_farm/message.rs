@@ -181,7 +181,7 @@ pub(super) fn progress(run: &RunHeader, progress: &Progress, status: RunStatus, 
 
 /// Rounded down: 100 means done.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=100 first")]
-fn whole_percent(percent: f64) -> u8 {
+pub(super) fn whole_percent(percent: f64) -> u8 {
     if percent.is_nan() { 0 } else { percent.clamp(0.0, 100.0) as u8 }
 }
 
@@ -196,7 +196,7 @@ pub(super) fn device_status(snapshot: &DeviceSnapshot) -> Rendered {
 }
 
 /// A device that a run holds is busy for everyone else, also between two steps.
-pub(super) const fn status_word(snapshot: &DeviceSnapshot) -> &'static str {
+pub(crate) const fn status_word(snapshot: &DeviceSnapshot) -> &'static str {
     match snapshot.state {
         DeviceState::Online if snapshot.held_by.is_some() => "busy",
         DeviceState::Online => "connected",

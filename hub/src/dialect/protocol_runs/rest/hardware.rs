@@ -54,7 +54,7 @@ fn connection(identity: &Identity, kind: DeviceKind) -> Option<ConnectionType> {
     match kind {
         // A host's location is its name.
         DeviceKind::Host => None,
-        DeviceKind::Instrument | DeviceKind::Thermal | DeviceKind::Android | DeviceKind::Board => {
+        DeviceKind::Instrument | DeviceKind::Thermal | DeviceKind::Android | DeviceKind::Board | DeviceKind::Camera => {
             let is_address = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
             if location.is_empty() {
                 None
