@@ -27,6 +27,7 @@ pub mod limit;
 pub mod model;
 pub mod module;
 pub mod mqtt;
+mod multipart;
 pub mod pages;
 pub mod preview;
 pub mod procedure;

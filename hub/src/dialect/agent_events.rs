@@ -13,6 +13,7 @@ mod dsl;
 mod graph;
 pub mod message;
 mod order;
+mod rest;
 pub mod session;
 mod vocabulary;
 

@@ -6,6 +6,7 @@ use crate::dialect::Dialect;
 use crate::routes::{Door, Routes};
 use crate::websocket::upgrade;
 
+use super::rest;
 use super::session::Session;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -13,6 +14,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .socket("/ws/events", Dialect::AgentEvents, stream)
         // The document's older path.
         .socket("/ws/workflow", Dialect::AgentEvents, stream)
+        .with(rest::routes)
 }
 
 async fn stream(door: Door) -> Response {

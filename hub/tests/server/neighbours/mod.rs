@@ -1,5 +1,6 @@
 //! REST neighbours of the protocols: what each answers in the words of its clients, and how each refuses.
 
+mod agent_events;
 mod device_farm;
 mod protocol_runs;
 mod solver_runs;
