@@ -219,6 +219,10 @@ fn operation_id(entry: &Entry) -> String {
     let words = entry.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let mut id = vec![entry.verb.as_str().to_lowercase()];
     id.extend(words.map(str::to_lowercase));
+    // The same path without its last slash is another route.
+    if entry.path.len() > 1 && entry.path.ends_with('/') {
+        id.push("slash".to_owned());
+    }
     id.join("_")
 }
 

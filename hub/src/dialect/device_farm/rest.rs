@@ -18,7 +18,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 fn of_flows(routes: Routes) -> Routes {
     routes
         // As its clients spell it.
-        .get("/api/v1/devices/", Viewer, devices::list, Operation::new("Devices of all agents").raw(200, "application/json", "The same as without the slash"))
+        .get("/api/v1/devices/", Viewer, devices::list, Operation::new("Devices of all agents").json::<devices::Devices>(200, "The same as without the slash"))
         .get(
             "/api/v1/modules",
             Viewer,
