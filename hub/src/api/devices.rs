@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::answer::Time;
 use super::reservations::{self, Lease};
 use crate::app::App;
-use crate::dialect::device_farm::message::status_word;
 use crate::error::ApiError;
 use crate::event::DeviceSnapshot;
 use crate::model::Model;
@@ -94,7 +93,7 @@ pub(crate) fn row(model: &Model, card: &DeviceCard, device: &DeviceSnapshot) -> 
     });
     DeviceRow {
         device_id: device.device.clone(),
-        status: status_word(device),
+        status: device.in_short(),
         serial: known(identity.map(|identity| &identity.serial)),
         model: known(identity.map(|identity| &identity.model)),
         os_version: known(release.or(identity.map(|identity| &identity.firmware))),

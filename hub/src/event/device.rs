@@ -111,3 +111,16 @@ pub struct DeviceSnapshot {
     /// The run that holds it.
     pub held_by: Option<RunId>,
 }
+
+impl DeviceSnapshot {
+    /// How it stands in few words. A device that a run holds is busy for everyone else, also between two steps.
+    pub const fn in_short(&self) -> &'static str {
+        match self.state {
+            DeviceState::Online if self.held_by.is_some() => "busy",
+            DeviceState::Online => "connected",
+            DeviceState::Busy => "busy",
+            DeviceState::Absent | DeviceState::Opening | DeviceState::Identifying | DeviceState::Gone => "disconnected",
+            DeviceState::Error | DeviceState::Quarantined => "error",
+        }
+    }
+}

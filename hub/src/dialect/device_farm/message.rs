@@ -1,6 +1,5 @@
 //! Words of the device-farm dialect: flat messages about an execution and about devices. Knows no session.
 
-use rigwire_shared::agent::DeviceState;
 use rigwire_shared::event::{Level, code};
 use rigwire_shared::ids::DeviceId;
 use rigwire_shared::time::Timestamp;
@@ -189,21 +188,10 @@ pub(super) fn device_status(snapshot: &DeviceSnapshot) -> Rendered {
     let message = DeviceStatus {
         kind: topic::STATUS,
         device_id: &snapshot.device,
-        status: status_word(snapshot),
+        status: snapshot.in_short(),
         last_seen: rfc3339(snapshot.last_seen),
     };
     Rendered::new(topic::STATUS, &message)
-}
-
-/// A device that a run holds is busy for everyone else, also between two steps.
-pub(crate) const fn status_word(snapshot: &DeviceSnapshot) -> &'static str {
-    match snapshot.state {
-        DeviceState::Online if snapshot.held_by.is_some() => "busy",
-        DeviceState::Online => "connected",
-        DeviceState::Busy => "busy",
-        DeviceState::Absent | DeviceState::Opening | DeviceState::Identifying | DeviceState::Gone => "disconnected",
-        DeviceState::Error | DeviceState::Quarantined => "error",
-    }
 }
 
 fn log_entry(run: &RunHeader, line: &RunLog, at: Timestamp) -> Rendered {

@@ -227,7 +227,7 @@ impl Session {
         if watched.told.as_ref().is_some_and(|told| told.last_seen > snapshot.last_seen) {
             return;
         }
-        let word = message::status_word(snapshot);
+        let word = snapshot.in_short();
         let known = watched.told.as_ref().is_some_and(|told| told.word == word);
         let rendered = message::device_status(snapshot);
         watched.told = Some(Told { word, text: rendered.text.clone(), last_seen: snapshot.last_seen });
