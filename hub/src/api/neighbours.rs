@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{json_body, runs};
+use super::{json_object, runs};
 use crate::app::App;
 use crate::dialect::RunReference;
 use crate::error::ApiError;
@@ -34,7 +34,7 @@ pub(crate) fn query<T>(query: Query<T>) -> Result<T, ApiError> {
 
 /// The body in its type. `expected` shows the form.
 pub(crate) fn body<T: DeserializeOwned>(bytes: &[u8], expected: &str) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(json_body(bytes)?).map_err(|error| {
+    serde_path_to_error::deserialize(json_object(bytes, expected)?).map_err(|error| {
         let path = error.path().to_string();
         let place = if path == "." { String::new() } else { format!("{path}: ") };
         ApiError::unprocessable("INVALID_REQUEST", format!("{place}{}; expected {expected}", error.into_inner()))
