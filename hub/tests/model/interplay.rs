@@ -297,7 +297,8 @@ fn dashboard(world: &World, run: RunId) -> Vec<(String, Value)> {
     });
     let texts = published.flat_map(|event| {
         let messages = event.rendered(Dialect::TestDashboard).iter();
-        messages.map(|message| message.text.as_str().replace('\0', "1")).collect::<Vec<_>>()
+        let numbered = |text: &str| text.replace('\0', "1").replace('\u{1}', "null");
+        messages.map(|message| numbered(message.text.as_str())).collect::<Vec<_>>()
     });
     let read = texts.map(|text| serde_json::from_str::<Value>(&text).unwrap());
     read.map(|message| (message["type"].as_str().unwrap().to_owned(), message["payload"].clone())).collect()
