@@ -127,7 +127,7 @@ impl Bench {
                         self.asked.push_back(start);
                     }
                 }
-                Output::Effect(Effect::Ack { .. }) | Output::Record(_) => {}
+                Output::Effect(Effect::Ack { .. } | Effect::Question(_)) | Output::Record(_) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod answer;
 pub mod artifacts;
+pub mod chat;
 pub mod commands;
 pub mod completeness;
 pub mod devices;

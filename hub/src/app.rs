@@ -14,6 +14,7 @@ use crate::dialect::{Limits, Visits};
 use crate::hub::Hub;
 use crate::ledger::Ledger;
 use crate::procedures::Procedures;
+use crate::responder::Responder;
 use crate::websocket;
 
 /// How this server is spoken to.
@@ -54,6 +55,7 @@ pub struct App {
     pub limits: Limits,
     pub socket_limits: websocket::Limits,
     pub visits: Arc<Visits>,
+    pub responder: Responder,
     /// Cancelled when the hub stops.
     pub shutdown: CancellationToken,
     /// Open sockets, waited for when the hub stops.

@@ -164,6 +164,8 @@ pub enum Interest {
     Devices,
     /// What every device measures.
     Samples,
+    /// The operators' shared chat.
+    Chat,
 }
 
 impl Interest {

@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use crate::describe::Object;
 
+mod chat;
 mod class;
 mod device;
 mod snapshot;
 
+pub use chat::{ChatMessage, ChatRole};
 pub use class::{Class, LatestKey};
 pub use device::{DeviceEvent, DeviceSample, DeviceSnapshot, Frame, LeaseChange};
 pub use snapshot::{RunSnapshot, StepSnapshot, StepState};
@@ -26,7 +28,8 @@ pub use snapshot::{RunSnapshot, StepSnapshot, StepState};
 /// One thing that happened, as everyone is told of it.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Number in the hub's record, without holes. 0 for what is not recorded: preview frames.
+    /// Number in the hub's record, without holes. 0 for preview frames, which are not recorded, and for samples and the
+    /// chat, which have places of their own in it.
     pub sequence: u64,
     pub at: Timestamp,
     pub kind: EventKind,
@@ -37,6 +40,7 @@ pub enum EventKind {
     Run(RunEvent),
     Device(DeviceEvent),
     Agent(AgentChange),
+    Chat(ChatMessage),
 }
 
 /// One thing that happened in a run.

@@ -330,5 +330,6 @@ fn about(event: &Event) -> Vec<Interest> {
             device.device().map(|device| Interest::Device(device.clone())).into_iter().chain(everywhere).collect()
         }
         EventKind::Agent(_) => vec![Interest::Devices],
+        EventKind::Chat(_) => vec![Interest::Chat],
     }
 }

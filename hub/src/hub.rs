@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::dialect::{Interest, View};
 use crate::fanout::{Queue, Registry};
 use crate::ingest::{self, Message};
+use crate::model::chat::Way;
 use crate::model::{Model, Output, Restored};
 use crate::store::Store;
 
@@ -119,6 +120,10 @@ pub fn new(restored: Restored, store: Store, messages: mpsc::Receiver<Message>) 
 impl Owner {
     pub fn set_lease_life(&mut self, life: Duration) {
         self.core.model.set_lease_life(life);
+    }
+
+    pub fn set_responder(&mut self, way: Way, patience: Duration) {
+        self.core.model.set_responder(way, patience);
     }
 
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use rigwire_shared::wire::{self, Batch, WireError};
 
 use crate::external::parse_batch;
 use crate::model::Model;
+use crate::responder::answer::{self, Answer};
 
 #[derive(Debug)]
 pub enum Message {
@@ -29,7 +30,8 @@ pub fn take(model: &mut Model, topic: &str, payload: &[u8], now: Timestamp) {
     let (agent, channel) = match Topic::parse(topic) {
         Some(Topic::Agent(agent, channel)) => (agent, channel),
         Some(Topic::Ingest(run)) => return report(model, run, payload, now),
-        None => {
+        Some(Topic::ChatAnswer) => return chat_answer(model, payload, now),
+        Some(Topic::ChatAsk) | None => {
             tracing::debug!(topic, "message on a topic that is none of ours");
             return;
         }
@@ -60,6 +62,17 @@ fn report(model: &mut Model, run: RunId, payload: &[u8], now: Timestamp) {
             }
         }
         Err(error) => model.refused_report(run, &error),
+    }
+}
+
+/// What the chat's responder says.
+fn chat_answer(model: &mut Model, payload: &[u8], now: Timestamp) {
+    if payload.is_empty() {
+        return;
+    }
+    let Answer { id, content } = answer::parse(payload);
+    if !model.answer_chat(id, content, now) {
+        tracing::debug!(question = id, "an answer in the chat that nobody waits for");
     }
 }
 

@@ -21,19 +21,37 @@ use crate::procedure::Procedure;
 use crate::procedures::ProcedureError;
 use crate::store::RunRow;
 
+use chat::ComesTo;
+
+pub mod chat;
+
 /// A socket's order, whatever comes of it.
 pub async fn answer(app: &App, who: Option<&Principal>, order: Order) -> Answer {
     let began = Instant::now();
     if let Err(error) = may(who, &order.wish) {
         let outcome = Outcome::Refused { code: error.code(), message: error.detail().to_owned() };
-        return Answer { correlation_id: order.correlation_id, outcome };
+        return Answer { correlation_id: order.correlation_id, question: order.question, outcome };
     }
+    let mut question = order.question;
     let outcome = match order.wish {
-        Wish::Plan { line } => plan(app, &line).await.map(|meant| Outcome::Planned {
-            line,
-            took_ms: (began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
-            meant,
-        }),
+        Wish::Plan { line } => {
+            plan(app, &line).await.map(|meant| Outcome::Planned { line, took_ms: took_ms(began), meant })
+        }
+        Wish::Say { content, sender } => {
+            let author = chat::author(who, sender);
+            match chat::say(app, author, content, order.correlation_id.clone()).await {
+                Ok(heard) => {
+                    question = Some(heard.message.number);
+                    heard.comes_to.map(|comes_to| match comes_to {
+                        ComesTo::Line(meant) => {
+                            Outcome::Planned { line: heard.message.content, took_ms: took_ms(began), meant }
+                        }
+                        ComesTo::PassedOn => Outcome::PassedOn,
+                    })
+                }
+                Err(error) => Err(error),
+            }
+        }
         Wish::Start(start) => runs::begin(app, *start).await.map(|run| started(&run)),
         Wish::StartSaved { procedure, params } => match runs::saved(app, procedure, params).await {
             Ok(start) => runs::begin(app, start).await.map(|run| started(&run)),
@@ -43,14 +61,21 @@ pub async fn answer(app: &App, who: Option<&Principal>, order: Order) -> Answer 
     };
     let outcome =
         outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code(), message: error.detail().to_owned() });
-    Answer { correlation_id: order.correlation_id, outcome }
+    if let Some(question) = order.question {
+        chat::tell(app, question, order.correlation_id.clone(), &outcome).await;
+    }
+    Answer { correlation_id: order.correlation_id, question, outcome }
 }
 
-/// Whoever may look may have a line explained; only operators have it carried out.
+fn took_ms(began: Instant) -> f64 {
+    (began.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Whoever may look may have a line explained; only operators have it carried out, or speak in their chat.
 fn may(who: Option<&Principal>, wish: &Wish) -> Result<(), ApiError> {
     let needed = match wish {
         Wish::Plan { .. } => Role::Viewer,
-        Wish::Start(_) | Wish::StartSaved { .. } | Wish::Control { .. } => Role::Operator,
+        Wish::Say { .. } | Wish::Start(_) | Wish::StartSaved { .. } | Wish::Control { .. } => Role::Operator,
     };
     who.map_or_else(
         || Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a token is needed")),

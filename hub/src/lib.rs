@@ -33,6 +33,7 @@ pub mod preview;
 pub mod procedure;
 pub mod procedures;
 pub mod report;
+pub mod responder;
 pub mod router;
 pub mod routes;
 pub mod run;

@@ -13,7 +13,7 @@ use rigwire_shared::value::Fields;
 use uuid::Uuid;
 
 use crate::dialect::{Interest, RunReference, View};
-use crate::event::{DeviceSample, DeviceSnapshot, Event, EventKind, Hold, RunHeader, RunSnapshot};
+use crate::event::{ChatMessage, DeviceSample, DeviceSnapshot, Event, EventKind, Hold, RunHeader, RunSnapshot};
 use crate::fanout::{Published, Whose};
 use crate::fleet::{Agent, Fleet};
 use crate::lease::{self, Reservation};
@@ -23,6 +23,7 @@ use crate::run::Run;
 
 mod agents;
 mod artifacts;
+pub mod chat;
 mod children;
 mod external;
 mod leases;
@@ -51,8 +52,16 @@ pub enum Output {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    Command { agent: AgentId, command: Box<Command> },
-    Ack { agent: AgentId, ack: Ack },
+    Command {
+        agent: AgentId,
+        command: Box<Command>,
+    },
+    Ack {
+        agent: AgentId,
+        ack: Ack,
+    },
+    /// For whoever answers in the chat.
+    Question(Box<chat::Question>),
 }
 
 /// What the record keeps besides events.
@@ -90,6 +99,12 @@ pub enum Record {
     Artifact(Box<crate::artifact::File>),
     /// A file of an agent on its way.
     Arrival(Box<crate::artifact::Arrival>),
+    Chat {
+        at: Timestamp,
+        message: Box<ChatMessage>,
+    },
+    /// A message of the chat was put to the responder.
+    ChatAsked(u64),
     /// Next unused number of runs, steps and tests.
     NextNumber(u64),
 }
@@ -105,6 +120,7 @@ pub struct Restored {
     pub artifact_limits: crate::artifact::Limits,
     pub arriving: Vec<crate::artifact::Incoming>,
     pub reservations: Vec<(DeviceId, Reservation)>,
+    pub chat: chat::Restored,
 }
 
 pub struct Model {
@@ -132,6 +148,7 @@ pub struct Model {
     lease_life: Duration,
     leases_due: Option<Timestamp>,
     previews: Previews,
+    chat: chat::Chat,
     next_sequence: u64,
     next_number: u64,
     reports_refused: u64,
@@ -162,6 +179,7 @@ impl Model {
             lease_life: lease::LIFE_DEFAULT,
             leases_due: None,
             previews: Previews::default(),
+            chat: chat::Chat::new(restored.chat.next, restored.chat.recent),
             next_sequence: restored.next_sequence.max(1),
             next_number: restored.next_number.max(1),
             reports_refused: 0,
@@ -196,6 +214,7 @@ impl Model {
             model.advance(id, now);
         }
         model.restore_leases();
+        model.restore_chat(restored.chat.unanswered, now);
         model.assign_devices(now);
         model
     }
@@ -210,7 +229,8 @@ impl Model {
         if !self.due.is_empty() || !self.freed.is_empty() {
             return Some(Timestamp(0));
         }
-        self.wakes.values().copied().chain(self.leases_due).chain(self.previews.next_repeat()).min()
+        let wakes = self.wakes.values().copied().chain(self.leases_due);
+        wakes.chain(self.previews.next_repeat()).chain(self.chat.next_wake()).min()
     }
 
     pub fn tick(&mut self, now: Timestamp) {
@@ -222,6 +242,7 @@ impl Model {
         }
         self.tend_leases(now);
         self.repeat_previews(now);
+        self.tend_chat(now);
         self.drain(now);
     }
 
@@ -230,6 +251,7 @@ impl Model {
         for run in self.runs.values_mut() {
             run.shift(by_us);
         }
+        self.chat.shift(by_us);
         let waiting: Vec<RunId> = self.wakes.keys().copied().collect();
         for run in waiting {
             self.advance(run, now);
@@ -286,7 +308,7 @@ impl Model {
                 Some(known) => View::Device(Box::new(known.snapshot())),
                 None => View::UnknownDevice(device.clone()),
             },
-            Interest::Runs | Interest::Devices | Interest::Samples => View::Wide,
+            Interest::Runs | Interest::Devices | Interest::Samples | Interest::Chat => View::Wide,
         }
     }
 
@@ -301,7 +323,8 @@ impl Model {
             | Interest::Device(_)
             | Interest::Runs
             | Interest::Devices
-            | Interest::Samples => interest.clone(),
+            | Interest::Samples
+            | Interest::Chat => interest.clone(),
         }
     }
 
@@ -340,7 +363,7 @@ impl Model {
     fn put_out(&mut self, event: Event) {
         let whose = match &event.kind {
             EventKind::Device(device) => device.device().and_then(|device| self.fleet.device(device)),
-            EventKind::Run(_) | EventKind::Agent(_) => None,
+            EventKind::Run(_) | EventKind::Agent(_) | EventKind::Chat(_) => None,
         };
         let whose = whose.map(|known| Whose { agent: known.agent.clone(), class: known.card.class.clone() });
         self.outputs.push(Output::Event(Published::about(event, whose)));

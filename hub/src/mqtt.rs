@@ -28,20 +28,29 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that wait inside the client. When full, the publisher waits; the polling task never publishes.
 const REQUESTS: usize = 256;
 
+/// The broker, and what the hub is there.
+pub struct Link {
+    pub address: BrokerAddress,
+    pub transport: Transport,
+    pub client_id: String,
+    /// Answers to questions of the chat come this way.
+    pub takes_chat_answers: bool,
+}
+
 /// Keeps connected until told to stop; every message goes to `messages`, in order. Effects are published as they come.
 pub async fn run(
-    address: BrokerAddress,
-    transport: Transport,
-    client_id: String,
+    link: Link,
     messages: mpsc::Sender<Message>,
     mut effects: mpsc::Receiver<Vec<Effect>>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Link { address, transport, client_id, takes_chat_answers } = link;
+    let answers = takes_chat_answers.then(|| Topic::ChatAnswer.text());
     let mut backoff = BACKOFF_MIN;
     let mut told = false;
     while !shutdown.is_cancelled() {
         let (client, mut events) = connect(&address, &transport, &client_id);
-        let outcome = serve(&client, &mut events, &messages, &mut effects, &shutdown, || {
+        let outcome = serve(&client, &mut events, &messages, &mut effects, &shutdown, answers.as_deref(), || {
             backoff = BACKOFF_MIN;
             told = false;
             tracing::info!("connected to the broker at {address}");
@@ -109,6 +118,7 @@ async fn serve(
     messages: &mpsc::Sender<Message>,
     effects: &mut mpsc::Receiver<Vec<Effect>>,
     shutdown: &CancellationToken,
+    answers: Option<&str>,
     mut connected: impl FnMut(),
 ) -> Ended {
     let is_connected = AtomicBool::new(false);
@@ -137,6 +147,11 @@ async fn serve(
                     connected();
                     is_connected.store(true, Ordering::Relaxed);
                     if let Err(error) = client.try_subscribe(Topic::every_ingest(), QoS::AtLeastOnce) {
+                        return error.to_string();
+                    }
+                    if let Some(answers) = answers
+                        && let Err(error) = client.try_subscribe(answers, QoS::AtLeastOnce)
+                    {
                         return error.to_string();
                     }
                     let filters = [Channel::State, Channel::Inventory, Channel::Up, Channel::Live]
@@ -187,6 +202,10 @@ fn encode(group: Vec<Effect>) -> Vec<(String, Vec<u8>)> {
             Effect::Ack { agent, ack } => match acks.iter_mut().find(|(known, _)| *known == agent) {
                 Some((_, newest)) => *newest = Ack { resend: newest.resend || ack.resend, ..ack },
                 None => acks.push((agent, ack)),
+            },
+            Effect::Question(question) => match serde_json::to_vec(&question) {
+                Ok(payload) => messages.push((Topic::ChatAsk.text(), payload)),
+                Err(error) => tracing::error!("a question of the chat could not be encoded: {error}"),
             },
             Effect::Command { agent, command } => match wire::encode(&command) {
                 Ok(payload) => messages.push((Topic::Agent(agent, Channel::Down).text(), payload)),

@@ -11,8 +11,8 @@ use axum::response::IntoResponse;
 use crate::access::Role::{Operator, Viewer};
 use crate::access::gate;
 use crate::api::{
-    agents, artifacts, commands, completeness, devices, external, health, ledger, logs, metrics, operations as say,
-    parts, procedures, reports, reservations, runs,
+    agents, artifacts, chat, commands, completeness, devices, external, health, ledger, logs, metrics,
+    operations as say, parts, procedures, reports, reservations, runs,
 };
 use crate::app::App;
 use crate::describe::{asyncapi, openapi};
@@ -68,6 +68,8 @@ fn native(routes: Routes) -> Routes {
         .get("/api/v1/ledger", Viewer, ledger::get, say::ledger())
         .get("/api/v1/artifacts/{*path}", Viewer, artifacts::get, say::artifact())
         .post("/api/v1/commands", Operator, commands::post, say::command())
+        .get("/api/v1/chat", Viewer, chat::list, say::chat())
+        .post("/api/v1/chat", Operator, chat::post, say::chat_message())
         .get("/api/v1/reports/{id}", Viewer, reports::get, say::report())
         .get("/api/v1/devices", Viewer, devices::list, say::devices())
         .get("/api/v1/devices/{id}", Viewer, devices::get, say::device())

@@ -22,8 +22,10 @@ use crate::access::keeper::Keeper;
 use crate::app::{App, Scheme};
 use crate::broker::{Broker, Guard, Stop};
 use crate::continuity::Continuity;
+use crate::model::chat::Way;
 use crate::mqtt;
 use crate::procedures::Procedures;
+use crate::responder::{self, Choice, Responder};
 use crate::settings::{Auth, BrokerChoice, Settings};
 use crate::store::{self, Store, Writer};
 use crate::tls::Tls;
@@ -121,6 +123,7 @@ impl Server {
         let (messages, messages_waiting) = mpsc::channel(hub::MESSAGES);
         let (hub, mut owner) = hub::new(restored, store.clone(), messages_waiting);
         owner.set_lease_life(settings.lease_life);
+        owner.set_responder(settings.chat.choice.way(), settings.chat.patience);
         let stop = core.clone();
         parts.spawn(async move { ("model", owner.run(stop).await) });
         let to = match &guard {
@@ -128,10 +131,20 @@ impl Server {
             None => broker.clone(),
         };
         let transport = rigwire_agent::transport::to(&to, settings.mqtt_ca.as_deref()).context("mqtt")?;
+        let link = mqtt::Link {
+            address: to,
+            transport,
+            client_id: "rigwire-hub".to_owned(),
+            takes_chat_answers: settings.chat.choice.way() == Way::Broker,
+        };
         let stop = core.clone();
-        parts.spawn(async move {
-            ("mqtt", mqtt::run(to, transport, "rigwire-hub".to_owned(), messages, effects_waiting, stop).await)
-        });
+        parts.spawn(async move { ("mqtt", mqtt::run(link, messages, effects_waiting, stop).await) });
+
+        let (responder, questions) = Responder::new();
+        if let Choice::Webhook(target) = settings.chat.choice.clone() {
+            let (patience, hub, stop) = (settings.chat.patience, hub.clone(), core.clone());
+            parts.spawn(async move { ("responder", responder::run(target, patience, hub, questions, stop).await) });
+        }
 
         let procedures = Arc::new(Procedures::open(settings.data.join("procedures"))?);
         let (watched, stop) = (Arc::clone(&procedures), core.clone());
@@ -154,6 +167,7 @@ impl Server {
             limits: settings.limits.protocols,
             socket_limits: settings.limits.sockets,
             visits: Arc::default(),
+            responder,
             shutdown: front.clone(),
             sockets: TaskTracker::new(),
         };

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::access::origin::Origins;
 use crate::artifact::Limits;
 use crate::lease::LIFE_DEFAULT;
+use crate::responder;
 use crate::tls::Source;
 use rigwire_shared::broker::BrokerAddress;
 
@@ -21,6 +22,8 @@ const MQTT_LISTEN: &str = "127.0.0.1:1883";
 /// Below, the way to an agent and back would matter; above, a lost hub would leave hardware as it was for too long.
 const LEASE_LIFE_MIN: Duration = Duration::from_secs(3);
 const LEASE_LIFE_MAX: Duration = Duration::from_secs(3600);
+const RESPONDER_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const RESPONDER_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const DATA: &str = "./rigwire-data";
 
 /// Options that `up` and `serve` share. Each is also a key of the file, spelled alike, and a variable.
@@ -73,6 +76,12 @@ pub struct Options {
     /// is how the device is kept [default: 90s]
     #[arg(long, env = "RIGWIRE_LEASE_LIFE", value_name = "DURATION")]
     pub lease_life: Option<String>,
+    /// Who answers what is no command line in the chat: none, mqtt, or http://host:port/path [default: none]
+    #[arg(long, env = "RIGWIRE_CHAT_RESPONDER", value_name = "RESPONDER", hide_env_values = true)]
+    pub chat_responder: Option<String>,
+    /// How long an answer in the chat may take [default: 30s]
+    #[arg(long, env = "RIGWIRE_CHAT_RESPONDER_TIMEOUT", value_name = "DURATION")]
+    pub chat_responder_timeout: Option<String>,
     /// Level or filter of the log on standard error [default: info]
     #[arg(long, env = "RIGWIRE_LOG", value_name = "LEVEL")]
     pub log: Option<String>,
@@ -113,6 +122,14 @@ struct File {
     lease_life: Option<String>,
     log: Option<String>,
     limits: limits::Limits,
+    chat: ChatFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct ChatFile {
+    responder: Option<String>,
+    responder_timeout: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -128,6 +145,7 @@ pub struct Settings {
     pub auth: Auth,
     pub origins: Origins,
     pub limits: limits::Limits,
+    pub chat: responder::Settings,
     pub log: String,
 }
 
@@ -210,6 +228,10 @@ impl Settings {
             auth: auth.unwrap_or(Auth::None),
             origins: Origins::new(&options.cors_origins.or(file.cors_origins).unwrap_or_default())?,
             limits: file.limits,
+            chat: chat(
+                options.chat_responder.or(file.chat.responder).as_deref(),
+                options.chat_responder_timeout.or(file.chat.responder_timeout).as_deref(),
+            )?,
             log: options.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -233,6 +255,19 @@ fn life(text: &str) -> anyhow::Result<Duration> {
         Ok(life) if (LEASE_LIFE_MIN..=LEASE_LIFE_MAX).contains(&life) => Ok(life),
         Ok(_) | Err(_) => anyhow::bail!("lease-life is {text:?}, expected a duration from 3s to 1h, such as \"90s\""),
     }
+}
+
+fn chat(responder: Option<&str>, timeout: Option<&str>) -> anyhow::Result<responder::Settings> {
+    let default = responder::Settings::default();
+    let choice = responder.map_or(Ok(default.choice), str::parse);
+    let choice = choice.map_err(|error| anyhow::anyhow!("the chat's responder: {error}"))?;
+    let patience = timeout.map_or(Ok(default.patience), |text| match humantime::parse_duration(text) {
+        Ok(patience) if (RESPONDER_TIMEOUT_MIN..=RESPONDER_TIMEOUT_MAX).contains(&patience) => Ok(patience),
+        Ok(_) | Err(_) => Err(anyhow::anyhow!(
+            "responder-timeout is {text:?}, expected a duration from 100ms to 10m, such as \"30s\""
+        )),
+    })?;
+    Ok(responder::Settings { choice, patience })
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -289,7 +324,7 @@ mod tests {
         let error = parse("log = \"info\"\nlisten-on = \"127.0.0.1:1\"\n", "hub.toml").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `mqtt-ca`, `mqtt-tls-listen`, `tls-certificate`, `tls-key`, `tls`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`"
+            "hub.toml:2: unknown field `listen-on`, expected one of `listen`, `mqtt-listen`, `mqtt`, `mqtt-ca`, `mqtt-tls-listen`, `tls-certificate`, `tls-key`, `tls`, `data`, `auth`, `cors-origins`, `artifact-file-mib`, `artifact-run-mib`, `lease-life`, `log`, `limits`, `chat`"
         );
     }
 
@@ -307,7 +342,8 @@ mod tests {
         let unknown = parse("x = 1", "x").unwrap_err().to_string();
         for key in unknown.split('`').skip(3).step_by(2) {
             let explained = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-            assert!(key == "limits" || text.lines().any(explained), "{key} is not explained");
+            let table = format!("[{key}]");
+            assert!(text.lines().any(|line| line == table || explained(line)), "{key} is not explained");
         }
     }
 

@@ -18,6 +18,7 @@ use artifact::Files;
 
 mod arriving;
 mod artifact;
+mod chat;
 mod executions;
 mod lease;
 mod listing;
@@ -263,7 +264,7 @@ fn write_all(
 fn is_urgent(job: &Job) -> bool {
     match job {
         Job::Write { effects, .. } => effects.iter().any(|effect| match effect {
-            Effect::Command { .. } => true,
+            Effect::Command { .. } | Effect::Question(_) => true,
             Effect::Ack { .. } => false,
         }),
         Job::Barrier(_) | Job::Stop => true,

@@ -18,6 +18,10 @@ pub enum Topic {
     Agent(AgentId, Channel),
     /// JSON events of a run that a program outside reports.
     Ingest(RunId),
+    /// JSON questions of the hub to whoever answers in the operators' chat.
+    ChatAsk,
+    /// The answers, as JSON.
+    ChatAnswer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +69,8 @@ impl Topic {
         match self {
             Self::Agent(agent, channel) => format!("{ROOT}/{}/{agent}/{}", shard(agent), channel.as_str()),
             Self::Ingest(run) => format!("{ROOT}/ingest/{run}"),
+            Self::ChatAsk => format!("{ROOT}/chat/ask"),
+            Self::ChatAnswer => format!("{ROOT}/chat/answer"),
         }
     }
 
@@ -75,6 +81,12 @@ impl Topic {
         let first = parts.next()?;
         let topic = if first == "ingest" {
             Self::Ingest(RunId(Uuid::from_str(parts.next()?).ok()?))
+        } else if first == "chat" {
+            match parts.next()? {
+                "ask" => Self::ChatAsk,
+                "answer" => Self::ChatAnswer,
+                _ => return None,
+            }
         } else {
             let agent = AgentId::new(parts.next()?).ok()?;
             let channel = parts.next()?;
@@ -116,6 +128,8 @@ mod tests {
         }
         let run = "rigwire/v1/ingest/550e8400-e29b-41d4-a716-446655440000";
         assert_eq!(Topic::parse(run).map(|topic| topic.text()).as_deref(), Some(run));
+        assert_eq!(Topic::parse("rigwire/v1/chat/ask"), Some(Topic::ChatAsk));
+        assert_eq!(Topic::parse("rigwire/v1/chat/answer"), Some(Topic::ChatAnswer));
     }
 
     #[test]
@@ -130,6 +144,8 @@ mod tests {
             "rigwire/v1/3/Bench/up",
             "rigwire/v2/3/bench-1/up",
             "rigwire/v1/ingest/7",
+            "rigwire/v1/chat",
+            "rigwire/v1/chat/answer/7",
         ] {
             assert_eq!(Topic::parse(text), None, "{text:?}");
         }

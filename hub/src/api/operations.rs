@@ -3,8 +3,8 @@
 use rigwire_shared::ids::DeviceId;
 
 use super::{
-    agents, artifacts, commands, completeness, devices, external, health, ledger, logs, metrics, parts, procedures,
-    reports, reservations, runs,
+    agents, artifacts, chat, commands, completeness, devices, external, health, ledger, logs, metrics, parts,
+    procedures, reports, reservations, runs,
 };
 use crate::describe::Operation;
 use crate::dialect::RunReference;
@@ -172,6 +172,22 @@ pub fn command() -> Operation {
         .json::<commands::Said>(202, "A run was told to cancel, pause or resume.")
         .json::<commands::CommandRefused>(422, "The line or the request is not taken.")
         .refuses(&[404, 409, 429])
+}
+
+pub fn chat() -> Operation {
+    Operation::new("What was said in the operators' chat")
+        .query::<chat::ChatQuery>()
+        .json::<chat::ChatPage>(200, "A page of messages.")
+        .refuses(&[400])
+}
+
+pub fn chat_message() -> Operation {
+    Operation::new("Say something in the operators' chat")
+        .detail("A command line is carried out; the rest is for the responder, if there is one.")
+        .body::<chat::Speech>()
+        .example(r#"{"content": "devices", "sender": "alice"}"#)
+        .json::<chat::Spoken>(201, "It was said.")
+        .refuses(&[413, 422])
 }
 
 pub fn report() -> Operation {

@@ -70,8 +70,11 @@ impl User {
                         Channel::Down | Channel::Ack => false,
                     }
             }
-            (Self::Person { .. }, Some(Topic::Ingest(_))) => true,
-            (Self::Hub | Self::Agent { .. }, Some(Topic::Ingest(_)))
+            (Self::Hub, Some(Topic::ChatAsk)) | (Self::Person { .. }, Some(Topic::Ingest(_) | Topic::ChatAnswer)) => {
+                true
+            }
+            (Self::Hub | Self::Agent { .. }, Some(Topic::Ingest(_) | Topic::ChatAnswer))
+            | (Self::Agent { .. } | Self::Person { .. }, Some(Topic::ChatAsk))
             | (Self::Person { .. }, Some(Topic::Agent(..)))
             | (_, None) => false,
         }
@@ -84,7 +87,9 @@ impl User {
             (Self::Agent { agent, .. }, Some(Topic::Agent(of, channel))) => {
                 of == *agent && matches!(channel, Channel::Down | Channel::Ack)
             }
-            (Self::Agent { .. }, Some(Topic::Ingest(_)) | None) | (Self::Person { .. }, _) => false,
+            (Self::Person { .. }, Some(Topic::ChatAsk)) => true,
+            (Self::Agent { .. }, Some(Topic::Ingest(_) | Topic::ChatAsk | Topic::ChatAnswer) | None)
+            | (Self::Person { .. }, Some(Topic::Agent(..) | Topic::Ingest(_) | Topic::ChatAnswer) | None) => false,
         }
     }
 
@@ -118,6 +123,8 @@ mod tests {
         let of = |name: &str, channel| Topic::Agent(agent(name), channel).text();
         let mut topics: Vec<(String, [bool; 3], [bool; 3])> = vec![
             (ingest, [false, false, true], [true, false, false]),
+            (Topic::ChatAsk.text(), [true, false, false], [true, false, true]),
+            (Topic::ChatAnswer.text(), [false, false, true], [true, false, false]),
             (Topic::every_ingest(), [false; 3], [true, false, false]),
             ("#".to_owned(), [false; 3], [true, false, false]),
             ("$SYS/broker".to_owned(), [false; 3], [true, false, false]),

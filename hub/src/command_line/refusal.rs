@@ -55,6 +55,13 @@ pub struct Refusal {
     pub suggestion: Option<String>,
 }
 
+impl Refusal {
+    /// The mistake, and the line with its place marked.
+    pub fn shown(&self) -> String {
+        format!("{self}\n{}", self.caret)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.lines > 1 {

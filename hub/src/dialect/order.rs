@@ -14,6 +14,8 @@ use crate::model::StartRun;
 #[derive(Clone, PartialEq)]
 pub struct Order {
     pub correlation_id: Option<String>,
+    /// Number of the chat's message that this comes of: the chat hears what becomes of it.
+    pub question: Option<u64>,
     pub wish: Wish,
 }
 
@@ -22,6 +24,11 @@ pub enum Wish {
     /// Say what a line comes to; nothing is done yet.
     Plan {
         line: String,
+    },
+    /// Say something in the chat, and what comes of it if it is a line.
+    Say {
+        content: String,
+        sender: Option<String>,
     },
     Start(Box<StartRun>),
     /// A procedure that the hub has by name.
@@ -40,6 +47,8 @@ impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wish {
             Wish::Plan { line } => write!(f, "Plan({line:?}")?,
+            Wish::Say { content, sender: Some(sender) } => write!(f, "Say({content:?} by {sender:?}")?,
+            Wish::Say { content, sender: None } => write!(f, "Say({content:?}")?,
             Wish::Start(start) => {
                 write!(
                     f,
@@ -51,6 +60,9 @@ impl fmt::Debug for Order {
             Wish::StartSaved { procedure, params } => write!(f, "StartSaved({procedure:?}, {} params", params.len())?,
             Wish::Control { control, run } => write!(f, "Control({} {run}", control.as_str())?,
         }
+        if let Some(question) = self.question {
+            write!(f, ", of message {question}")?;
+        }
         match &self.correlation_id {
             Some(id) => write!(f, ", for {id:?})"),
             None => f.write_str(")"),
@@ -61,6 +73,8 @@ impl fmt::Debug for Order {
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub correlation_id: Option<String>,
+    /// As in the order; of what was to be said, the number that it got. Its answers come as messages of the chat.
+    pub question: Option<u64>,
     pub outcome: Outcome,
 }
 
@@ -77,6 +91,8 @@ pub enum Outcome {
         name: String,
     },
     Said(String),
+    /// What was said is with the responder, whose answer comes by itself.
+    PassedOn,
     /// The hub could not or would not.
     Refused {
         code: &'static str,
@@ -97,4 +113,17 @@ pub enum Meant {
         /// The same for programs.
         data: serde_json::Value,
     },
+}
+
+impl Outcome {
+    /// For people, as far as it is theirs to read.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Started { run, number, name } => format!("Started run {number} ({run}): {name}"),
+            Self::Said(text) => text.clone(),
+            Self::Refused { message, .. } => message.clone(),
+            Self::Planned { line, .. } => line.clone(),
+            Self::PassedOn => String::new(),
+        }
+    }
 }

@@ -60,7 +60,7 @@ impl Event {
                 | DeviceEvent::Gap { .. }
                 | DeviceEvent::Lease(_) => Class::Keep,
             },
-            EventKind::Agent(_) => Class::Keep,
+            EventKind::Agent(_) | EventKind::Chat(_) => Class::Keep,
         }
     }
 }

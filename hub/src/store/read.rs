@@ -214,7 +214,8 @@ pub(super) fn restore(connection: &Connection) -> anyhow::Result<Restored> {
     }
     let runs = open.into_iter().map(|found| replay(connection, found)).collect::<anyhow::Result<Vec<Run>>>()?;
     let reservations = super::lease::read(connection)?;
-    Ok(Restored { next_sequence, next_number, agents, devices, runs, reservations, ..Restored::default() })
+    let chat = super::chat::restore(connection)?;
+    Ok(Restored { next_sequence, next_number, agents, devices, runs, reservations, chat, ..Restored::default() })
 }
 
 fn header_and_procedure(row: &Row<'_>) -> rusqlite::Result<(String, Option<String>)> {

@@ -57,6 +57,7 @@ pub(super) fn prepare(connection: &mut Connection) -> anyhow::Result<()> {
     connection.execute_batch(super::executions::INDEX)?;
     connection.execute_batch(super::listing::INDEX)?;
     connection.execute_batch(super::lease::TABLE)?;
+    connection.execute_batch(super::chat::TABLE)?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ pub(super) fn event(connection: &Connection, event: &Event) -> anyhow::Result<()
     let (kind, body) = describe(event);
     let (run, number) = match &event.kind {
         EventKind::Run(event) => (Some(event.run.id.to_string()), Some(signed(event.number))),
-        EventKind::Device(_) | EventKind::Agent(_) => (None, None),
+        EventKind::Device(_) | EventKind::Agent(_) | EventKind::Chat(_) => (None, None),
     };
     connection
         .prepare_cached("INSERT INTO events (sequence, at, type, run, number, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
@@ -68,6 +68,8 @@ pub(super) fn record(connection: &Connection, files: &mut Files, record: &Record
         Record::Reported { run, ids } => super::reported::write(connection, *run, ids)?,
         Record::Artifact(file) => artifact::keep(connection, files, file)?,
         Record::Arrival(arrival) => arriving::take(connection, files, arrival)?,
+        Record::Chat { at, message } => super::chat::write(connection, *at, message)?,
+        Record::ChatAsked(number) => super::chat::asked(connection, *number)?,
         Record::NextNumber(next) => {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_number', ?1)")?
@@ -112,6 +114,7 @@ fn signed(number: u64) -> i64 {
 pub(super) fn describe(event: &Event) -> (&'static str, serde_json::Value) {
     match &event.kind {
         EventKind::Run(run) => (run.body.type_name(), to_json(&run.body)),
+        EventKind::Chat(message) => ("chat", to_json(message)),
         EventKind::Agent(change) => {
             ("agent", json!({"agent": change.agent.as_str(), "online": change.online, "cause": change.cause}))
         }

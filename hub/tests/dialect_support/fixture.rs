@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use rigwire::command_line::{self, Known, Meaning, Refusal};
 use rigwire::dialect::{Answer, Meant, Moment, Outcome, View};
 use rigwire::event::{
-    AgentChange, DeviceEvent, DeviceSample, DeviceSnapshot, Event, EventKind, Finished, Frame, LeaseChange, Metric,
-    Progress, RunError, RunEvent, RunEventBody, RunHeader, RunKind, RunLog, RunSnapshot, RunStatus, SafeState,
-    StepCard, StepChange, StepCounts, StepEvent, SummaryMetric, TestCard,
+    AgentChange, ChatMessage, ChatRole, DeviceEvent, DeviceSample, DeviceSnapshot, Event, EventKind, Finished, Frame,
+    LeaseChange, Metric, Progress, RunError, RunEvent, RunEventBody, RunHeader, RunKind, RunLog, RunSnapshot,
+    RunStatus, SafeState, StepCard, StepChange, StepCounts, StepEvent, SummaryMetric, TestCard,
 };
 use rigwire::fanout::{Published, Whose};
 use rigwire_shared::agent::{DeviceCard, DeviceKind, DeviceState, ReadingCard};
@@ -51,9 +51,11 @@ impl World {
 
     /// The event that a line such as `step read running` describes.
     pub(crate) fn event(&mut self, line: &str) -> Event {
-        let kind = match agent_event(line) {
-            Some(change) => EventKind::Agent(change),
-            None => device_event(line).map_or_else(|| EventKind::Run(self.run_event(line)), EventKind::Device),
+        let kind = match (agent_event(line), chat(line), device_event(line)) {
+            (Some(change), _, _) => EventKind::Agent(change),
+            (None, Some(message), _) => EventKind::Chat(message),
+            (None, None, Some(event)) => EventKind::Device(event),
+            (None, None, None) => EventKind::Run(self.run_event(line)),
         };
         Event { sequence: self.number, at: self.now().at, kind }
     }
@@ -124,18 +126,24 @@ impl World {
     }
 }
 
-/// The hub's answer that a line such as `planned c-1 wait 2s` describes; `c-1` is what it answers, `-` something without id.
+/// The hub's answer that a line such as `planned c-1 wait 2s` describes; `c-1` is what it answers, `-` something
+/// without id, `c-1#7` what was said as message 7 of the chat.
 fn answer(line: &str) -> Option<Answer> {
     let (kind, rest) = line.split_once(' ')?;
-    let (correlation_id, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (named, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (correlation_id, question) = match named.split_once('#') {
+        Some((correlation_id, number)) => (correlation_id, Some(number.parse().unwrap())),
+        None => (named, None),
+    };
     let outcome = match kind {
         "planned" => Outcome::Planned { line: rest.to_owned(), took_ms: 1.5, meant: planned(rest) },
         "started" => Outcome::Started { run: run_id(), number: 123, name: rest.to_owned() },
         "said" => Outcome::Said(rest.to_owned()),
+        "passed-on" => Outcome::PassedOn,
         "refused" => Outcome::Refused { code: "TOO_MANY_RUNS", message: rest.to_owned() },
         _ => return None,
     };
-    Some(Answer { correlation_id: dash(correlation_id).map(str::to_owned), outcome })
+    Some(Answer { correlation_id: dash(correlation_id).map(str::to_owned), question, outcome })
 }
 
 /// What a line comes to on a bench with one meter.
@@ -211,6 +219,19 @@ fn agent_event(line: &str) -> Option<AgentChange> {
     let (agent, state) = line.strip_prefix("agent ")?.split_once(' ')?;
     let online = state == "there";
     Some(AgentChange { agent: AgentId::new(agent).unwrap(), online, cause: "connection".to_owned() })
+}
+
+/// `chat 7 user alice - hello` is message 7; the fourth word is the number of what it answers.
+fn chat(line: &str) -> Option<ChatMessage> {
+    let [_, number, role, author, answers, content] = line.splitn(6, ' ').collect::<Vec<_>>()[..] else { return None };
+    line.starts_with("chat ").then(|| ChatMessage {
+        number: number.parse().unwrap(),
+        author: author.to_owned(),
+        role: from_word::<ChatRole>(role),
+        content: content.to_owned(),
+        correlation_id: None,
+        answers: dash(answers).map(|number| number.parse().unwrap()),
+    })
 }
 
 fn device_event(line: &str) -> Option<DeviceEvent> {

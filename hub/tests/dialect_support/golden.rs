@@ -55,6 +55,8 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (Dialect::AgentEvents, "node_status_update", "step read running", 0),
     (Dialect::AgentEvents, "tool_result", "step read completed 12.5", 1),
     (Dialect::AgentEvents, "tool_result_failed", "step read failed 30 ADB_TIMEOUT final no answer", 1),
+    (Dialect::AgentEvents, "chat_message_of_a_person", "chat 7 user alice - is psu-1 free?", 0),
+    (Dialect::AgentEvents, "chat_message_of_the_responder", "chat 8 assistant assistant 7 Yes.", 0),
     (Dialect::AgentEvents, "event_stream", "metric voltage 3.3 V good", 0),
     (Dialect::SolverRuns, "progress", "progress 45 solving read Harmonic response sweep: 9/21 frequencies", 0),
     (Dialect::SolverRuns, "progress_of_optimization", "progress 45 run read Generation 3", 1),

@@ -7,6 +7,7 @@
 
 mod artifacts;
 mod campaigns;
+mod chat;
 mod external;
 mod graphs;
 mod guide;

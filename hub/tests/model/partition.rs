@@ -329,7 +329,7 @@ impl Lab {
                 Output::Record(Record::NextNumber(next)) => self.kept.next_number = next,
                 Output::Record(_) => {}
                 Output::Effect(Effect::Command { command, .. }) => self.under_way.push_back(*command),
-                Output::Effect(Effect::Ack { .. }) => {}
+                Output::Effect(Effect::Ack { .. } | Effect::Question(_)) => {}
             }
         }
         let held: Vec<Fence> = self.model.leases().iter().filter_map(|lease| lease.fence).collect();

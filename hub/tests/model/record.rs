@@ -186,7 +186,7 @@ async fn an_acknowledgement_waits_for_the_commit() {
         let group = rig.effects.recv().await.unwrap();
         let acked = group.into_iter().find_map(|effect| match effect {
             Effect::Ack { ack, .. } => ack.durable,
-            Effect::Command { .. } => None,
+            Effect::Command { .. } | Effect::Question(_) => None,
         });
         if let Some(durable) = acked {
             break durable;

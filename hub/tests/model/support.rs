@@ -199,6 +199,7 @@ impl World {
                 }
                 Output::Effect(Effect::Command { command, .. }) => self.commands.push(*command),
                 Output::Effect(Effect::Ack { ack, .. }) => self.acks.push(ack),
+                Output::Effect(Effect::Question(question)) => panic!("nobody chats here: {question:?}"),
                 Output::Record(Record::RunCreated { header, procedure }) => self.created.push((header, procedure)),
                 Output::Record(Record::Artifact(artifact)) => {
                     self.kept.push((artifact.name.clone(), artifact.bytes.clone()))

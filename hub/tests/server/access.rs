@@ -23,7 +23,7 @@ const SOCKETS: [&str; 7] = [
     "/api/ws/updates",
 ];
 
-fn token(hub: &Hub, name: &str, bearer: Bearer) -> String {
+pub(crate) fn token(hub: &Hub, name: &str, bearer: Bearer) -> String {
     book::change(&hub.data(), |book| book.add(name, bearer, Timestamp::now(), None)).unwrap().1
 }
 

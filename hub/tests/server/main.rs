@@ -5,6 +5,7 @@ mod access;
 mod artifacts;
 mod broker;
 mod campaigns;
+mod chat;
 mod commands;
 mod connections;
 mod credentials;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rigwire::responder;
 use rigwire::server::Server;
 use rigwire::settings::{Auth, BrokerChoice, Settings};
 use rigwire_shared::broker::BrokerAddress;
@@ -25,6 +26,7 @@ pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
 pub(crate) struct Hub {
     pub(crate) server: Server,
     directory: tempfile::TempDir,
+    chat: responder::Settings,
 }
 
 pub(crate) struct Answer {
@@ -51,6 +53,11 @@ impl Hub {
         Self::within(tempfile::tempdir().unwrap(), change).await
     }
 
+    /// One whose chat somebody answers, within so long.
+    pub(crate) async fn with_responder(choice: responder::Choice, patience: Duration) -> Self {
+        Self::with(|settings| settings.chat = responder::Settings { choice, patience }).await
+    }
+
     async fn within(directory: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let data = directory.path().join("data");
         let mut settings = Settings {
@@ -65,17 +72,19 @@ impl Hub {
             auth: Auth::None,
             origins: rigwire::access::origin::Origins::new(&["https://board.example".to_owned()]).unwrap(),
             limits: rigwire::settings::limits::Limits::default(),
+            chat: responder::Settings::default(),
             log: "info".to_owned(),
         };
         change(&mut settings);
+        let chat = settings.chat.clone();
         let server = Server::start(&settings).await.unwrap();
-        Self { server, directory }
+        Self { server, directory, chat }
     }
 
     /// Stops, and starts again on what it kept.
     pub(crate) async fn restart(self) -> Self {
         self.server.stop().await;
-        Self::within(self.directory, |_| {}).await
+        Self::within(self.directory, |settings| settings.chat = self.chat).await
     }
 
     pub(crate) fn data(&self) -> std::path::PathBuf {

@@ -1,13 +1,15 @@
 //! Words of the agent-events dialect: any run as a workflow, in the protocol's envelope. Knows no session.
 
 use rigwire_shared::event::Level;
+use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::{Fields, Value};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::dialect::{Rendered, rfc3339};
 use crate::event::{
-    Event, EventKind, Finished, Progress, RunError, RunEvent, RunEventBody, RunLog, RunStatus, StepChange, StepEvent,
+    self, ChatRole, Event, EventKind, Finished, Progress, RunError, RunEvent, RunEventBody, RunLog, RunStatus,
+    StepChange, StepEvent,
 };
 
 use super::graph::{self, Edge, Node};
@@ -18,8 +20,17 @@ const ENGINE: &str = "engine";
 pub fn render(event: &Event) -> Vec<Rendered> {
     match &event.kind {
         EventKind::Run(event_of_run) => Words::new(event, event_of_run).render(),
+        EventKind::Chat(message) => vec![chat(event.at, message)],
         EventKind::Device(_) | EventKind::Agent(_) => Vec::new(),
     }
+}
+
+/// Without the correlation id, which is the name of one client's question: another has the same for another.
+fn chat(at: Timestamp, message: &event::ChatMessage) -> Rendered {
+    let (id, timestamp) = (format!("chat-{}", message.number), rfc3339(at));
+    let payload = ChatMessage::from(message);
+    let envelope = Envelope { kind: "chatMessage", payload, id, timestamp: &timestamp, correlation_id: None };
+    Rendered::new(topic::CHAT, &envelope)
 }
 
 /// The messages of one event of one run, under construction.
@@ -261,9 +272,19 @@ pub(super) struct Envelope<'a, T> {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ChatMessage<'a> {
     pub(super) content: &'a str,
-    pub(super) sender: &'static str,
+    pub(super) sender: &'a str,
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
+}
+
+impl<'a> From<&'a event::ChatMessage> for ChatMessage<'a> {
+    fn from(message: &'a event::ChatMessage) -> Self {
+        let kind = match message.role {
+            ChatRole::User | ChatRole::Assistant => "text",
+            ChatRole::System => "system",
+        };
+        Self { content: &message.content, sender: &message.author, kind }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]

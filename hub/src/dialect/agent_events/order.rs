@@ -20,10 +20,20 @@ pub(super) enum Mistake {
     Workflow(String),
 }
 
-/// The text of a `DSL_COMMAND` or `CHAT_MESSAGE`.
+/// The text of a `DSL_COMMAND`.
 pub(super) fn text<'a>(message: &'a Value, key: &str) -> Result<&'a str, Mistake> {
     let text = message.get("payload").and_then(|payload| payload.get(key)).and_then(Value::as_str);
     text.ok_or_else(|| Mistake::Format(format!("Invalid message format: expected payload.{key} as text")))
+}
+
+/// The text of a `CHAT_MESSAGE`, and who says that they say it.
+pub(super) fn said(message: &Value) -> Result<(&str, Option<&str>), Mistake> {
+    let content = text(message, "content")?;
+    match message.get("payload").and_then(|payload| payload.get("sender")) {
+        None | Some(Value::Null) => Ok((content, None)),
+        Some(Value::Text(sender)) => Ok((content, Some(sender))),
+        Some(_) => Err(Mistake::Format("Invalid message format: expected payload.sender as text".to_owned())),
+    }
 }
 
 /// `EXECUTE_WORKFLOW` in both of its shapes: `payload.workflow {id, nodes, edges}`, or the same in the payload itself.

@@ -1,7 +1,7 @@
 //! Manners of the agent-events dialect: welcome, subscriptions, pings, and an end for silent or faulty clients. Knows no
 //! socket.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,10 @@ use crate::command_line::{Plan, Refusal};
 use crate::dialect::outbox::Outbox;
 use crate::dialect::reference::quote;
 use crate::dialect::{
-    self, Answer, Denial, Dialect, Interest, Meant, Moment, Order, Outcome, Output, Request, View, Wish, rfc3339,
+    self, Answer, Denial, Dialect, Interest, Meant, Moment, Order, Outcome, Output, Rendered, Request, View, Wish,
+    rfc3339,
 };
+use crate::event::{self, EventKind};
 use crate::fanout::Published;
 use crate::limit::limits;
 use crate::model::StartRun;
@@ -30,6 +32,9 @@ const ASSISTANT: &str = "assistant";
 
 /// A client that names more at once is refused.
 const NAMES_MAX: usize = 200;
+
+/// Messages of a client's own that it may wait for answers to.
+const SAID_MAX: usize = 100;
 
 limits! {
     /// The document's numbers.
@@ -55,6 +60,9 @@ pub struct Session {
     next_sweep: Option<Instant>,
     errors: u32,
     sent: u64,
+    /// What this client said in the chat and how it named it. Its own words it need not hear again; their answers it hears
+    /// by that name, whatever it subscribed to.
+    said: BTreeMap<u64, Option<String>>,
     outbox: Outbox,
 }
 
@@ -72,6 +80,7 @@ impl Session {
             next_sweep: None,
             errors: 0,
             sent: 0,
+            said: BTreeMap::new(),
             outbox: Outbox::default(),
         }
     }
@@ -121,27 +130,44 @@ impl Session {
         }
     }
 
-    fn order(&mut self, wish: Wish, correlation_id: Option<&str>) {
+    fn order(&mut self, wish: Wish, question: Option<u64>, correlation_id: Option<&str>) {
         let correlation_id = correlation_id.map(str::to_owned);
-        self.outbox.ask(Request::Order(Order { correlation_id, wish }));
+        self.outbox.ask(Request::Order(Order { correlation_id, question, wish }));
     }
 
-    fn command(&mut self, message: &Value, key: &str, correlation_id: Option<&str>, now: Moment) {
-        let line = match order::text(message, key) {
-            Ok(line) => line,
+    fn command(&mut self, message: &Value, correlation_id: Option<&str>, now: Moment) {
+        match order::text(message, "command") {
+            Ok(line) => self.order(Wish::Plan { line: line.to_owned() }, None, correlation_id),
+            Err(mistake) => self.mistaken(mistake, correlation_id, now),
+        }
+    }
+
+    fn chat(&mut self, message: &Value, correlation_id: Option<&str>, now: Moment) {
+        let (content, sender) = match order::said(message) {
+            Ok(said) => said,
             Err(mistake) => return self.mistaken(mistake, correlation_id, now),
         };
-        if key == "content" {
-            let content = format!("Processing: {}", quote(line));
-            let chat = ChatMessage { content: &content, sender: ASSISTANT, kind: "text" };
-            self.tell(vocabulary::CHAT, "chatMessage", chat, correlation_id, now);
+        let text = format!("Processing: {}", quote(content));
+        let echo = ChatMessage { content: &text, sender: ASSISTANT, kind: "text" };
+        self.tell(vocabulary::CHAT, "chatMessage", echo, correlation_id, now);
+        let wish = Wish::Say { content: content.to_owned(), sender: sender.map(str::to_owned) };
+        self.order(wish, None, correlation_id);
+    }
+
+    fn chat_told(&mut self, message: &event::ChatMessage, shared: &Rendered, now: Moment) {
+        if self.said.contains_key(&message.number) {
+            return;
         }
-        self.order(Wish::Plan { line: line.to_owned() }, correlation_id);
+        match message.answers.and_then(|question| self.said.get(&question)).cloned() {
+            Some(name) => self.send("chatMessage", ChatMessage::from(message), name.as_deref(), now),
+            None if self.wants(&shared.topic) => self.outbox.send_text(shared.text.clone()),
+            None => {}
+        }
     }
 
     fn execute(&mut self, message: &Value, correlation_id: Option<&str>, now: Moment) {
         match order::execute(message) {
-            Ok(wish) => self.order(wish, correlation_id),
+            Ok(wish) => self.order(wish, None, correlation_id),
             Err(mistake) => self.mistaken(mistake, correlation_id, now),
         }
     }
@@ -155,12 +181,23 @@ impl Session {
 
     fn answered(&mut self, answer: Answer, now: Moment) {
         let correlation_id = answer.correlation_id.as_deref();
-        match answer.outcome {
-            Outcome::Planned { line, took_ms, meant } => self.planned(&line, took_ms, meant, correlation_id, now),
-            Outcome::Started { run, number, name } => {
-                self.say(&format!("Started run {number} ({run}): {name}"), correlation_id, now);
+        let question = answer.question;
+        if let Some(number) = question {
+            self.said.insert(number, answer.correlation_id.clone());
+            if self.said.len() > SAID_MAX {
+                self.said.pop_first();
             }
-            Outcome::Said(text) => self.say(&text, correlation_id, now),
+        }
+        match answer.outcome {
+            Outcome::Planned { line, took_ms, meant } => {
+                self.planned(&line, took_ms, meant, question, correlation_id, now);
+            }
+            // The chat tells it, and this client with it.
+            Outcome::Started { .. } | Outcome::Said(_) | Outcome::PassedOn if question.is_some() => {}
+            outcome @ (Outcome::Started { .. } | Outcome::Said(_)) => {
+                self.say(&outcome.in_words(), correlation_id, now);
+            }
+            Outcome::PassedOn => {}
             Outcome::Refused { code, message } => self.refuse(code, &message, correlation_id, now),
         }
     }
@@ -171,6 +208,7 @@ impl Session {
         line: &str,
         took_ms: f64,
         meant: Result<Meant, Refusal>,
+        question: Option<u64>,
         correlation_id: Option<&str>,
         now: Moment,
     ) {
@@ -185,25 +223,27 @@ impl Session {
                 self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
                 let Plan { procedure, params, name, .. } = *plan;
                 let start = StartRun { name: Some(name), ..StartRun::new(Arc::new(procedure), params) };
-                self.order(Wish::Start(Box::new(start)), correlation_id);
+                self.order(Wish::Start(Box::new(start)), question, correlation_id);
             }
             Ok(Meant::Control { control, run }) => {
                 let result = DslResult::plain(line, took_ms, None);
                 self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
-                self.order(Wish::Control { control, run }, correlation_id);
+                self.order(Wish::Control { control, run }, question, correlation_id);
             }
             Ok(Meant::Said { text, .. }) => {
                 let result = DslResult::plain(line, took_ms, None);
                 self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
-                let chat = ChatMessage { content: &text, sender: ASSISTANT, kind: "text" };
-                self.send("chatMessage", chat, correlation_id, now);
+                if question.is_none() {
+                    let chat = ChatMessage { content: &text, sender: ASSISTANT, kind: "text" };
+                    self.send("chatMessage", chat, correlation_id, now);
+                }
             }
             Err(refusal) => {
-                let error = format!("{refusal}\n{}", refusal.caret);
+                let error = refusal.shown();
                 if self.wants(vocabulary::DSL_RESULT) {
                     let result = DslResult::plain(line, took_ms, Some(error));
                     self.send("dslResult", result, correlation_id, now);
-                } else {
+                } else if question.is_none() {
                     // Nobody who typed something is left without an answer.
                     self.refuse("DSL_ERROR", &error, correlation_id, now);
                 }
@@ -275,6 +315,7 @@ impl dialect::Session for Session {
         self.next_sweep = Some(now.instant + self.limits.sweep_interval);
         self.say(WELCOME, None, now);
         self.outbox.ask(Request::Watch(Interest::Runs));
+        self.outbox.ask(Request::Watch(Interest::Chat));
     }
 
     fn deny(&mut self, denial: &Denial, now: Moment) {
@@ -305,8 +346,8 @@ impl dialect::Session for Session {
             Some("PING") => self.ping(correlation_id, now),
             Some("SUBSCRIBE_EVENTS") => self.change_subscriptions(true, &message, correlation_id, now),
             Some("UNSUBSCRIBE_EVENTS") => self.change_subscriptions(false, &message, correlation_id, now),
-            Some("DSL_COMMAND") => self.command(&message, "command", correlation_id, now),
-            Some("CHAT_MESSAGE") => self.command(&message, "content", correlation_id, now),
+            Some("DSL_COMMAND") => self.command(&message, correlation_id, now),
+            Some("CHAT_MESSAGE") => self.chat(&message, correlation_id, now),
             Some("EXECUTE_WORKFLOW") => self.execute(&message, correlation_id, now),
             Some(other) => self.fault(&format!("Invalid message type: {}", quote(other)), correlation_id, now),
             None => {
@@ -316,10 +357,15 @@ impl dialect::Session for Session {
         }
     }
 
-    fn handle_event(&mut self, published: &Published, _now: Moment) {
+    fn handle_event(&mut self, published: &Published, now: Moment) {
         for message in published.rendered(Dialect::AgentEvents) {
-            if self.wants(&message.topic) {
-                self.outbox.send_text(message.text.clone());
+            match &published.event.kind {
+                EventKind::Chat(said) => self.chat_told(said, message, now),
+                EventKind::Run(_) | EventKind::Device(_) | EventKind::Agent(_) => {
+                    if self.wants(&message.topic) {
+                        self.outbox.send_text(message.text.clone());
+                    }
+                }
             }
         }
     }

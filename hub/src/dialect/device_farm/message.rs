@@ -45,7 +45,8 @@ pub fn render(event: &Event) -> Vec<Rendered> {
             | DeviceEvent::Gap { .. }
             | DeviceEvent::Lease(_),
         )
-        | EventKind::Agent(_) => Vec::new(),
+        | EventKind::Agent(_)
+        | EventKind::Chat(_) => Vec::new(),
     }
 }
 

@@ -505,7 +505,8 @@ impl dialect::Session for Session {
                 | DeviceEvent::Gap { .. }
                 | DeviceEvent::Lease(_),
             )
-            | EventKind::Agent(_) => {}
+            | EventKind::Agent(_)
+            | EventKind::Chat(_) => {}
         }
     }
 

@@ -25,7 +25,7 @@ const FAILED: &str = "Protocol execution failed";
 pub fn render(event: &Event) -> Vec<Rendered> {
     match &event.kind {
         EventKind::Run(event_of_run) => render_run(event_of_run, event.at),
-        EventKind::Device(_) | EventKind::Agent(_) => Vec::new(),
+        EventKind::Device(_) | EventKind::Agent(_) | EventKind::Chat(_) => Vec::new(),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) const BOTH: &str = "both";
 pub fn render(event: &Event) -> Vec<Rendered> {
     match &event.kind {
         EventKind::Run(event_of_run) => render_run(event_of_run, event.at),
-        EventKind::Device(_) | EventKind::Agent(_) => Vec::new(),
+        EventKind::Device(_) | EventKind::Agent(_) | EventKind::Chat(_) => Vec::new(),
     }
 }
 

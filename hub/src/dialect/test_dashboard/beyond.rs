@@ -43,6 +43,7 @@ pub fn render(published: &Published) -> Vec<Rendered> {
             }
             DeviceEvent::Frame(_) | DeviceEvent::PreviewUnavailable { .. } => Vec::new(),
         },
+        EventKind::Chat(_) => Vec::new(),
     }
 }
 

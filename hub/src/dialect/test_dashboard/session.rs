@@ -113,7 +113,7 @@ impl Session {
     fn tell(&mut self, message: &Rendered, published: &Published, now: Moment) {
         let sample = match &published.event.kind {
             EventKind::Device(DeviceEvent::Sample(sample)) => Some(sample),
-            EventKind::Device(_) | EventKind::Run(_) | EventKind::Agent(_) => None,
+            EventKind::Device(_) | EventKind::Run(_) | EventKind::Agent(_) | EventKind::Chat(_) => None,
         };
         match (self.subscriptions.wants(message), sample) {
             (true, Some(sample)) => {

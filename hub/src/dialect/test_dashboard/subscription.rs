@@ -161,6 +161,7 @@ impl Subscriptions {
             Interest::Runs => !is_beyond(&topic.pattern) || topic.starts_with(RUN),
             Interest::Devices => topic.starts_with(DEVICE) || topic.starts_with(ALARM),
             Interest::Samples => topic.starts_with(SAMPLE),
+            Interest::Chat => false,
             Interest::Run(_) | Interest::Device(_) => false,
         })
     }

@@ -83,7 +83,7 @@ pub(super) async fn execute(State(app): State<App>, body: Bytes) -> Result<Json<
     let start = match workflow.wish()? {
         Wish::Start(start) => *start,
         Wish::StartSaved { procedure, params } => neighbours::start_saved(&app, &procedure, params, None).await?,
-        Wish::Plan { .. } | Wish::Control { .. } => {
+        Wish::Plan { .. } | Wish::Say { .. } | Wish::Control { .. } => {
             return Err(ApiError::unprocessable("INVALID_WORKFLOW", "No nodes in workflow"));
         }
     };
