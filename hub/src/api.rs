@@ -16,6 +16,7 @@ pub(crate) mod neighbours;
 pub mod operations;
 pub mod parts;
 pub mod procedures;
+pub mod prometheus;
 pub mod reports;
 pub mod reservations;
 pub mod runs;

@@ -216,6 +216,10 @@ pub trait Session: Send {
     fn held_back(&self) -> u64 {
         0
     }
+    /// Errors that this client was answered so far, where the protocol counts them.
+    fn errors(&self) -> u64 {
+        0
+    }
     /// What the client asked for, as it spelt it.
     fn subscriptions(&self) -> Vec<String> {
         Vec::new()

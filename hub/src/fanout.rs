@@ -2,6 +2,7 @@
 //! in a bounded queue per client.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use rigwire_shared::ids::AgentId;
@@ -18,6 +19,7 @@ pub struct Published {
     pub whose: Option<Whose>,
     rendered: [OnceLock<Vec<Rendered>>; Dialect::ALL.len()],
     beyond: OnceLock<Vec<Rendered>>,
+    passed: [AtomicBool; Dialect::ALL.len()],
 }
 
 /// Where a device belongs.
@@ -33,7 +35,13 @@ impl Published {
     }
 
     pub fn about(event: Event, whose: Option<Whose>) -> Arc<Self> {
-        Arc::new(Self { event, whose, rendered: Default::default(), beyond: OnceLock::new() })
+        let (rendered, passed) = Default::default();
+        Arc::new(Self { event, whose, rendered, beyond: OnceLock::new(), passed })
+    }
+
+    /// Whether no session of this dialect had it before; it has it now.
+    pub fn is_first(&self, dialect: Dialect) -> bool {
+        !self.passed[dialect.index()].swap(true, Ordering::Relaxed)
     }
 
     pub fn rendered(&self, dialect: Dialect) -> &[Rendered] {
@@ -239,6 +247,7 @@ pub struct Registry {
     watchers: HashMap<Interest, Vec<Weak<Queue>>>,
     /// Entries at which those that nobody watches any more are looked for: most runs end and are never told of again.
     sweep_at: usize,
+    published: u64,
 }
 
 const SWEEP_MIN: usize = 256;
@@ -279,6 +288,7 @@ impl Registry {
 
     /// Tells everyone who watches what the event is about, each once.
     pub fn publish(&mut self, published: &Arc<Published>) {
+        self.published += 1;
         let mut told: Vec<*const Queue> = Vec::new();
         for interest in about(&published.event) {
             let Some(watchers) = self.watchers.get_mut(&interest) else { continue };
@@ -295,6 +305,11 @@ impl Registry {
                 self.watchers.remove(&interest);
             }
         }
+    }
+
+    /// Events that were published, watched or not.
+    pub const fn published(&self) -> u64 {
+        self.published
     }
 
     /// Things that are watched, or were until lately.

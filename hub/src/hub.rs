@@ -17,6 +17,10 @@ use crate::model::chat::Way;
 use crate::model::{Model, Output, Restored};
 use crate::store::Store;
 
+mod figures;
+
+pub use figures::Figures;
+
 /// Requests that wait for the owner. When full, whoever asks waits.
 const CALLS: usize = 256;
 

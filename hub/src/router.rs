@@ -12,7 +12,7 @@ use crate::access::Role::{Operator, Viewer};
 use crate::access::gate;
 use crate::api::{
     agents, artifacts, chat, commands, completeness, devices, external, health, ledger, logs, metrics,
-    operations as say, parts, procedures, reports, reservations, runs,
+    operations as say, parts, procedures, prometheus, reports, reservations, runs,
 };
 use crate::app::App;
 use crate::describe::{asyncapi, openapi};
@@ -48,6 +48,7 @@ fn native(routes: Routes) -> Routes {
         .open("/asyncapi.json", asyncapi, say::asyncapi())
         .open("/healthz", health::live, say::health())
         .open("/readyz", health::ready, say::ready())
+        .get("/metrics", Viewer, prometheus::get, say::figures())
         .get("/api/v1/runs", Viewer, runs::list, say::runs())
         .post("/api/v1/runs", Operator, runs::start, say::start_run())
         .get("/api/v1/runs/{id}", Viewer, runs::get, say::run())

@@ -2,7 +2,7 @@
 //! the commit that holds it. SQLite in the data directory; the only file family that names rusqlite.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,6 +67,8 @@ enum Written {
 #[derive(Clone)]
 pub struct Store {
     jobs: SyncSender<Job>,
+    /// Jobs that the writer has not taken up.
+    waiting: Arc<AtomicU64>,
     reader: Arc<Mutex<Connection>>,
     stopping: Arc<AtomicBool>,
     artifacts: Arc<Path>,
@@ -102,11 +104,13 @@ pub fn open(directory: &Path, effects: mpsc::Sender<Vec<Effect>>) -> anyhow::Res
     let (jobs, queue) = sync_channel(QUEUE);
     let stopping = Arc::new(AtomicBool::new(false));
     let give_up = Arc::clone(&stopping);
+    let waiting = Arc::new(AtomicU64::default());
+    let taken = Arc::clone(&waiting);
     let thread = std::thread::Builder::new()
         .name("store".to_owned())
-        .spawn(move || write_all(&mut connection, &mut files, &queue, &effects, &give_up))
+        .spawn(move || write_all(&mut connection, &mut files, &Jobs { queue, taken }, &effects, &give_up))
         .context("starting the store's thread")?;
-    let store = Store { jobs, reader: Arc::new(Mutex::new(reader)), stopping, artifacts };
+    let store = Store { jobs, waiting, reader: Arc::new(Mutex::new(reader)), stopping, artifacts };
     Ok((store, Writer { thread, _lock: lock }, restored))
 }
 
@@ -153,6 +157,8 @@ impl Store {
 
     async fn send(&self, job: Job) -> anyhow::Result<()> {
         let stopped = || anyhow::anyhow!("the store has stopped");
+        // Counted first, so that the writer never takes more than there are.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         match self.jobs.try_send(job) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(_)) => Err(stopped()),
@@ -161,6 +167,11 @@ impl Store {
                 tokio::task::spawn_blocking(move || jobs.send(job)).await?.map_err(|_| stopped())
             }
         }
+    }
+
+    /// Jobs that wait for the writer.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Returns once everything written before is durable.
@@ -211,22 +222,42 @@ impl Store {
     }
 }
 
+/// The writer's end of the queue.
+struct Jobs {
+    queue: Receiver<Job>,
+    taken: Arc<AtomicU64>,
+}
+
+impl Jobs {
+    fn recv(&self) -> Option<Job> {
+        self.queue.recv().ok().inspect(|_| self.note())
+    }
+
+    fn recv_timeout(&self, left: Duration) -> Option<Job> {
+        self.queue.recv_timeout(left).ok().inspect(|_| self.note())
+    }
+
+    fn note(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The writer's thread: takes jobs until the hub drops its ends, committing in groups.
 fn write_all(
     connection: &mut Connection,
     files: &mut Files,
-    jobs: &Receiver<Job>,
+    jobs: &Jobs,
     effects: &mpsc::Sender<Vec<Effect>>,
     stopping: &AtomicBool,
 ) {
-    while let Ok(first) = jobs.recv() {
+    while let Some(first) = jobs.recv() {
         let began = Instant::now();
         let mut group = vec![first];
         let mut records = count(&group[0]);
         let mut urgent = is_urgent(&group[0]);
         while records < GROUP_RECORDS {
             let left = if urgent { Duration::ZERO } else { GROUP_AGE.saturating_sub(began.elapsed()) };
-            let Ok(next) = jobs.recv_timeout(left) else { break };
+            let Some(next) = jobs.recv_timeout(left) else { break };
             records += count(&next);
             urgent |= is_urgent(&next);
             group.push(next);

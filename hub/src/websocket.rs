@@ -18,7 +18,7 @@ use crate::dialect::{Denial, Moment, Output, Request, Session, Text, View};
 use crate::fanout::{Queue, Taken};
 use crate::hub::{Hub, Stopping};
 use crate::interpreter;
-use crate::ledger::{Ledger, Watcher};
+use crate::ledger::{Ledger, Stage, Watcher};
 use crate::limit::limits;
 use crate::preview::Viewer;
 use crate::routes::Door;
@@ -159,6 +159,7 @@ impl<S: Session> Connection<S> {
         if let Err(ended) = self.carry_out().await {
             return ended;
         }
+        self.watcher.note_stage(Stage::Connected);
         let mut tokens = self.app.keeper.changes();
         let expires = self.who.as_ref().ok().and_then(|who| who.expires_at);
         let mut heard = Instant::now();
@@ -209,6 +210,7 @@ impl<S: Session> Connection<S> {
     async fn receive(&mut self, received: Option<Result<Message, axum::Error>>) -> Result<(), Ended> {
         match received {
             Some(Ok(Message::Text(text))) => {
+                self.watcher.note_heard();
                 self.session.handle_text(&text, moment());
                 self.carry_out().await
             }
@@ -235,6 +237,7 @@ impl<S: Session> Connection<S> {
                     if lost > 0 {
                         self.session.note_lost(lost);
                     }
+                    self.ledger.note_passed(&published, self.session.dialect());
                     self.session.handle_event(&published, now);
                     self.carry_out().await?;
                     self.watcher.note_held_back(self.session.held_back());
@@ -288,10 +291,12 @@ impl<S: Session> Connection<S> {
                     self.session.handle_view(View::Ledger(Box::new(ledger)), moment());
                 }
                 Output::Close { code, reason } => {
+                    self.watcher.note_errors(self.session.errors());
                     return Err(Ended::Closing { code, reason: Utf8Bytes::from(reason.into_owned()) });
                 }
             }
         }
+        self.watcher.note_errors(self.session.errors());
         Ok(())
     }
 
@@ -308,6 +313,7 @@ impl<S: Session> Connection<S> {
     }
 
     async fn finish(mut self, ended: Ended) {
+        self.watcher.note_stage(Stage::Disconnecting);
         for device in std::mem::take(&mut self.previews) {
             if stop_preview(&self.hub, self.viewer, device).await.is_err() {
                 break;

@@ -92,6 +92,7 @@ struct AccountRow {
     coalesced: u64,
     dropped: Dropped,
     messages_sent: u64,
+    messages_received: u64,
     held_back: HeldBack,
 }
 
@@ -177,6 +178,7 @@ fn row(account: &Account) -> AccountRow {
         coalesced: events.coalesced,
         dropped: Dropped { slow_client: events.dropped },
         messages_sent: account.messages,
+        messages_received: account.heard,
         held_back: HeldBack { rate_limit: account.held_back },
     }
 }

@@ -53,6 +53,10 @@ pub fn ready() -> Operation {
     Operation::new("Whether all its parts serve").json::<health::Health>(200, "They do.").refuses(&[503])
 }
 
+pub fn figures() -> Operation {
+    Operation::new("Figures of the hub for Prometheus").raw(200, "text/plain", "In the text format, version 0.0.4.")
+}
+
 pub fn runs() -> Operation {
     Operation::new("Runs, newest first")
         .query::<runs::ListQuery>()

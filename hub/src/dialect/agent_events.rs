@@ -3,7 +3,8 @@
 //!
 //! `message.rs` puts every event into the protocol's words, `graph.rs` draws a run's steps as nodes and edges,
 //! `vocabulary.rs` knows the names that a subscription may use, `order.rs` reads what clients want done, `dsl.rs` says what
-//! came of it, `session.rs` implements `Session`, `door.rs` has the paths.
+//! came of it, `session.rs` implements `Session`, `door.rs` has the paths, `rest.rs` the REST
+//! neighbours.
 
 use super::{Admission, Room};
 

@@ -1,5 +1,7 @@
 //! What a run told, by kind: its log, what was measured, and how much of all that is in the record.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use rigwire_shared::ids::RunId;
 use rigwire_shared::time::Timestamp;
@@ -83,6 +85,16 @@ impl super::Store {
                 }
             }
             Ok(found)
+        })
+        .await
+    }
+
+    /// Runs in the record, by status.
+    pub async fn run_counts(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        self.query(|connection| {
+            let mut statement = connection.prepare_cached("SELECT status, count(*) FROM runs GROUP BY status")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

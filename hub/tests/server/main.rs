@@ -19,6 +19,7 @@ mod pages;
 mod reports;
 mod rest;
 mod sockets;
+mod stats;
 mod stop;
 mod support;
 mod tls;

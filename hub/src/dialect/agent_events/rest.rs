@@ -1,15 +1,16 @@
-//! REST neighbours of this protocol: workflows, their executions, and files. Part of the shell.
+//! REST neighbours of this protocol: workflows, their executions, files, and statistics. Part of the shell.
 
 use crate::access::Role::{Operator, Viewer};
-use crate::describe::Operation;
+use crate::describe::{Object, Operation};
 use crate::routes::Routes;
 
 mod executions;
 mod files;
+mod stats;
 mod workflows;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with(of_executions).with(of_workflows).with(of_files)
+    routes.with(of_executions).with(of_workflows).with(of_files).with(of_statistics)
 }
 
 fn of_executions(routes: Routes) -> Routes {
@@ -139,4 +140,13 @@ fn of_files(routes: Routes) -> Routes {
                 .raw(200, "*/*", "The report")
                 .refuses(&[400, 404]),
         )
+}
+
+fn of_statistics(routes: Routes) -> Routes {
+    routes.get(
+        "/stats",
+        Viewer,
+        stats::get,
+        Operation::new("Statistics of the sockets, and of the hub behind them").json::<Object>(200, "The statistics"),
+    )
 }

@@ -58,7 +58,10 @@ pub struct Session {
     /// Clients that never ping are left alone.
     last_ping: Option<Instant>,
     next_sweep: Option<Instant>,
-    errors: u32,
+    /// Messages of its own that were faulty.
+    faults: u32,
+    /// Errors that it was answered, other refusals among them.
+    errors: u64,
     sent: u64,
     /// What this client said in the chat and how it named it. Its own words it need not hear again; their answers it hears
     /// by that name, whatever it subscribed to.
@@ -78,6 +81,7 @@ impl Session {
             names: Vec::new(),
             last_ping: None,
             next_sweep: None,
+            faults: 0,
             errors: 0,
             sent: 0,
             said: BTreeMap::new(),
@@ -97,13 +101,14 @@ impl Session {
     }
 
     fn refuse(&mut self, code: &'static str, message: &str, correlation_id: Option<&str>, now: Moment) {
+        self.errors += 1;
         let timestamp = rfc3339(now.at);
         self.send("error", Error { message, code, timestamp: &timestamp }, correlation_id, now);
     }
 
     /// An error that counts against the client.
     fn fault(&mut self, message: &str, correlation_id: Option<&str>, now: Moment) {
-        self.errors = self.errors.saturating_add(1);
+        self.faults = self.faults.saturating_add(1);
         if self.next_sweep.is_none_or(|at| at <= now.instant) {
             self.next_sweep = Some(now.instant + self.limits.sweep_interval);
         }
@@ -292,7 +297,7 @@ impl Session {
 
     /// The sweep only matters once the client has to go: no other socket needs a timer.
     fn sweep_due(&self) -> Option<Instant> {
-        self.next_sweep.filter(|_| self.errors > self.limits.errors)
+        self.next_sweep.filter(|_| self.faults > self.limits.errors)
     }
 
     fn ping_deadline(&self) -> Option<Instant> {
@@ -388,6 +393,10 @@ impl dialect::Session for Session {
 
     fn next_output(&mut self) -> Option<Output> {
         self.outbox.next()
+    }
+
+    fn errors(&self) -> u64 {
+        self.errors
     }
 
     fn subscriptions(&self) -> Vec<String> {

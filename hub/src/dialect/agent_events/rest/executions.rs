@@ -71,7 +71,7 @@ pub(super) struct ExecutedWorkflow {
     success: bool,
     /// As it was sent.
     workflow_id: String,
-    /// The run, under which the sockets tell of it.
+    /// The run.
     execution_id: Uuid,
     message: String,
     /// Seconds that its last execution took, if it was executed before.
