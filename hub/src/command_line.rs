@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rigwire_shared::agent::DeviceCard;
 use rigwire_shared::ids::DeviceId;
+use rigwire_shared::value::{Fields, Value};
 
 use crate::dialect::RunReference;
 use crate::procedure::Procedure;
@@ -31,6 +32,7 @@ pub use nearest::nearest;
 pub use parse::parse;
 pub use plan::{Plan, PlannedDevice, PlannedStep, Stage};
 pub use refusal::Refusal;
+use refusal::Trouble;
 
 /// What was typed, as sentences, each with its place in the text.
 #[derive(Debug, Clone)]
@@ -48,6 +50,50 @@ impl PartialEq for Line {
 }
 
 impl Line {
+    /// With parameters that were given beside the text, for the one procedure that it runs. What the text says itself counts.
+    pub fn with_params(mut self, params: &Fields) -> Result<Self, Refusal> {
+        if params.is_empty() {
+            return Ok(self);
+        }
+        let at = self.text.len();
+        let mut runs = self.sentences.iter_mut().filter_map(|(sentence, _)| match sentence {
+            Sentence::Run { with, .. } => Some(with),
+            Sentence::Read { .. }
+            | Sentence::Set { .. }
+            | Sentence::Do { .. }
+            | Sentence::Safe { .. }
+            | Sentence::Wait { .. }
+            | Sentence::Adb { .. }
+            | Sentence::Log { .. }
+            | Sentence::Help { .. }
+            | Sentence::Devices
+            | Sentence::Status { .. }
+            | Sentence::Control { .. } => None,
+        });
+        let (Some(with), None) = (runs.next(), runs.next()) else {
+            let message = "params are for the procedure that a line runs, expected one sentence such as run NAME";
+            return Err(Trouble::new(0, message).in_text(&self.text));
+        };
+        for (name, value) in params {
+            if with.iter().any(|argument| argument.name.as_ref().is_some_and(|known| known.text == *name)) {
+                continue;
+            }
+            let (text, quoted) = match value {
+                Value::Text(text) => (text.clone(), true),
+                Value::Int(number) => (number.to_string(), false),
+                Value::Float(number) => (number.to_string(), false),
+                Value::Bool(on) => (on.to_string(), false),
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    let message = format!("params.{name} is no number, text, true or false");
+                    return Err(Trouble::new(at, message).in_text(&self.text));
+                }
+            };
+            let name = Some(Word { text: name.clone(), quoted: false, at });
+            with.push(Argument { name, value: Written { word: Word { text, quoted, at }, unit: None } });
+        }
+        Ok(self)
+    }
+
     /// Procedures that the line names: whoever compiles it must know them.
     pub fn procedures(&self) -> Vec<&str> {
         let named = self.sentences.iter().filter_map(|(sentence, _)| match sentence {

@@ -65,6 +65,9 @@ pub struct RunHeader {
     pub agent_name: String,
     #[serde(with = "rigwire_shared::value::fields")]
     pub params: Fields,
+    /// What the client that drew or named it calls the workflow, which is carried out by this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
     pub external: bool,
     /// Person on whose devices it may be, besides free ones.
     #[serde(default)]

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use rigwire_shared::value::Fields;
 use serde_json::json;
 
 use crate::access::{Principal, Role, gate};
@@ -33,32 +34,39 @@ pub async fn answer(app: &App, who: Option<&Principal>, order: Order) -> Answer 
         return Answer { correlation_id: order.correlation_id, question: order.question, outcome };
     }
     let mut question = order.question;
-    let outcome = match order.wish {
-        Wish::Plan { line } => {
-            plan(app, &line).await.map(|meant| Outcome::Planned { line, took_ms: took_ms(began), meant })
-        }
-        Wish::Say { content, sender } => {
-            let author = chat::author(who, sender);
-            match chat::say(app, author, content, order.correlation_id.clone()).await {
-                Ok(heard) => {
-                    question = Some(heard.message.number);
-                    heard.comes_to.map(|comes_to| match comes_to {
-                        ComesTo::Line(meant) => {
-                            Outcome::Planned { line: heard.message.content, took_ms: took_ms(began), meant }
-                        }
-                        ComesTo::PassedOn => Outcome::PassedOn,
-                    })
+    let outcome =
+        match order.wish {
+            Wish::Plan { line, params, workflow } => plan_with(app, &line, &params)
+                .await
+                .map(|meant| Outcome::Planned { line, workflow, took_ms: took_ms(began), meant }),
+            Wish::Say { content, sender } => {
+                let author = chat::author(who, sender);
+                match chat::say(app, author, content, order.correlation_id.clone()).await {
+                    Ok(heard) => {
+                        question = Some(heard.message.number);
+                        heard.comes_to.map(|comes_to| match comes_to {
+                            ComesTo::Line(meant) => Outcome::Planned {
+                                line: heard.message.content,
+                                workflow: None,
+                                took_ms: took_ms(began),
+                                meant,
+                            },
+                            ComesTo::PassedOn => Outcome::PassedOn,
+                        })
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Wish::Start(start) => runs::begin(app, *start).await.map(|run| started(&run)),
+            Wish::StartSaved { procedure, params } => match runs::saved(app, procedure.clone(), params).await {
+                Ok(start) => {
+                    let start = StartRun { workflow: Some(procedure), ..start };
+                    runs::begin(app, start).await.map(|run| started(&run))
                 }
                 Err(error) => Err(error),
-            }
-        }
-        Wish::Start(start) => runs::begin(app, *start).await.map(|run| started(&run)),
-        Wish::StartSaved { procedure, params } => match runs::saved(app, procedure, params).await {
-            Ok(start) => runs::begin(app, start).await.map(|run| started(&run)),
-            Err(error) => Err(error),
-        },
-        Wish::Control { control, run } => self::control(app, control, run).await.map(Outcome::Said),
-    };
+            },
+            Wish::Control { control, run } => self::control(app, control, run).await.map(Outcome::Said),
+        };
     let outcome =
         outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code(), message: error.detail().to_owned() });
     if let Some(question) = order.question {
@@ -89,7 +97,12 @@ fn started(run: &RunSnapshot) -> Outcome {
 
 /// What a line comes to. Questions are answered, nothing else is done.
 pub async fn plan(app: &App, text: &str) -> Result<Result<Meant, Refusal>, ApiError> {
-    let line = match command_line::parse(text) {
+    plan_with(app, text, &Fields::new()).await
+}
+
+/// The same with parameters for the procedure that the line runs.
+async fn plan_with(app: &App, text: &str, params: &Fields) -> Result<Result<Meant, Refusal>, ApiError> {
+    let line = match command_line::parse(text).and_then(|line| line.with_params(params)) {
         Ok(line) => line,
         Err(refusal) => return Ok(Err(refusal)),
     };

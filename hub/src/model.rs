@@ -384,6 +384,8 @@ pub struct StartRun {
     pub procedure: Arc<Procedure>,
     pub params: Fields,
     pub name: Option<String>,
+    /// What the client calls the workflow that this is a run of.
+    pub workflow: Option<String>,
     /// Person on whose reserved devices it may be.
     pub holder: Option<String>,
     /// Of a suite: only tests with one of these. None: all.
@@ -392,6 +394,6 @@ pub struct StartRun {
 
 impl StartRun {
     pub fn new(procedure: Arc<Procedure>, params: Fields) -> Self {
-        Self { procedure, params, name: None, holder: None, tags: Vec::new() }
+        Self { procedure, params, name: None, workflow: None, holder: None, tags: Vec::new() }
     }
 }

@@ -24,6 +24,10 @@ pub enum Wish {
     /// Say what a line comes to; nothing is done yet.
     Plan {
         line: String,
+        /// For the procedure that the line runs.
+        params: Fields,
+        /// What the client calls what comes of it.
+        workflow: Option<String>,
     },
     /// Say something in the chat, and what comes of it if it is a line.
     Say {
@@ -46,7 +50,15 @@ pub enum Wish {
 impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wish {
-            Wish::Plan { line } => write!(f, "Plan({line:?}")?,
+            Wish::Plan { line, params, workflow } => {
+                write!(f, "Plan({line:?}")?;
+                if !params.is_empty() {
+                    write!(f, ", {} params", params.len())?;
+                }
+                if let Some(workflow) = workflow {
+                    write!(f, ", as {workflow:?}")?;
+                }
+            }
             Wish::Say { content, sender: Some(sender) } => write!(f, "Say({content:?} by {sender:?}")?,
             Wish::Say { content, sender: None } => write!(f, "Say({content:?}")?,
             Wish::Start(start) => {
@@ -82,6 +94,7 @@ pub struct Answer {
 pub enum Outcome {
     Planned {
         line: String,
+        workflow: Option<String>,
         took_ms: f64,
         meant: Result<Meant, Refusal>,
     },

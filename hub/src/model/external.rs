@@ -63,6 +63,7 @@ impl Model {
             parent: None,
             kind: request.kind,
             name: request.name,
+            workflow: None,
             agent_name: request.agent_name,
             params: request.params,
             external: true,

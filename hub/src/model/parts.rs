@@ -80,6 +80,7 @@ impl Model {
             parent: Some(trial.header.id),
             kind,
             name,
+            workflow: None,
             agent_name: trial.header.agent_name.clone(),
             params,
             external: true,

@@ -71,6 +71,7 @@ impl Model {
             parent,
             kind: procedure.kind,
             name: request.name.unwrap_or_else(|| procedure.name.clone()),
+            workflow: request.workflow,
             agent_name: procedure.name.clone(),
             params: request.params,
             external: false,

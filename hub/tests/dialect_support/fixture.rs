@@ -136,7 +136,7 @@ fn answer(line: &str) -> Option<Answer> {
         None => (named, None),
     };
     let outcome = match kind {
-        "planned" => Outcome::Planned { line: rest.to_owned(), took_ms: 1.5, meant: planned(rest) },
+        "planned" => Outcome::Planned { line: rest.to_owned(), workflow: None, took_ms: 1.5, meant: planned(rest) },
         "started" => Outcome::Started { run: run_id(), number: 123, name: rest.to_owned() },
         "said" => Outcome::Said(rest.to_owned()),
         "passed-on" => Outcome::PassedOn,
@@ -195,6 +195,7 @@ fn run() -> RunHeader {
         parent: None,
         kind: RunKind::Execution,
         name: "Auth Tests".to_owned(),
+        workflow: None,
         agent_name: "psu-ramp".to_owned(),
         params: Vec::new(),
         external: false,

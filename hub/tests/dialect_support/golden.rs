@@ -87,6 +87,10 @@ const MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (Dialect::TestDashboard, "step_completed", "step read completed 12.5", 2),
 ];
 
+/// The same for a run of what a client calls by a name of its own.
+const NAMED_MESSAGES: &[(Dialect, &str, &str, usize)] =
+    &[(Dialect::AgentEvents, "workflow_start_of_a_named_workflow", "created", 0)];
+
 /// The same for a suite that announced its tests.
 const SUITE_MESSAGES: &[(Dialect, &str, &str, usize)] = &[
     (Dialect::TestDashboard, "test_progress", TEST_RUNNING, 0),
@@ -125,6 +129,12 @@ const ANSWERS: &[(Dialect, &str, &str, Option<&str>, usize)] = &[
 fn every_message_has_its_published_shape() {
     for (dialect, name, line, index) in MESSAGES {
         check(World::new(), *dialect, name, line, *index);
+    }
+    for (dialect, name, line, index) in NAMED_MESSAGES {
+        let mut world = World::new();
+        let named = rigwire::event::RunHeader { workflow: Some("wf-123".to_owned()), ..(*world.run).clone() };
+        world.run = Arc::new(named);
+        check(world, *dialect, name, line, *index);
     }
     for (dialect, name, line, index) in SUITE_MESSAGES {
         let mut world = World::new();
@@ -226,6 +236,7 @@ fn every_golden_file_is_rendered_by_a_test() {
         let rendered: BTreeSet<String> = MESSAGES
             .iter()
             .chain(SUITE_MESSAGES)
+            .chain(NAMED_MESSAGES)
             .map(|(of, name, ..)| (of, name))
             .chain(ANSWERS.iter().map(|(of, name, ..)| (of, name)))
             .chain(BEYOND.iter().map(|(name, ..)| (&Dialect::TestDashboard, name)))

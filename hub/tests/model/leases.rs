@@ -78,7 +78,7 @@ impl World {
     fn start_for(&mut self, procedure: &str, holder: &str) -> RunId {
         let procedure = Arc::new(Procedure::from_toml(procedure, "test.toml").unwrap());
         let holder = Some(holder.to_owned());
-        let start = StartRun { procedure, params: Vec::new(), name: None, holder, tags: Vec::new() };
+        let start = StartRun { holder, ..StartRun::new(procedure, Vec::new()) };
         let id = self.model.start_run(start, self.now);
         self.settle();
         id

@@ -372,8 +372,7 @@ impl Lab {
         let text = TWO_STEPS.replace("HOLD", if shared { "step" } else { "run" });
         let procedure = Arc::new(Procedure::from_toml(&text, "test.toml").unwrap());
         let holder = holder.map(name);
-        let start =
-            StartRun { procedure: Arc::clone(&procedure), params: Vec::new(), name: None, holder, tags: Vec::new() };
+        let start = StartRun { holder, ..StartRun::new(Arc::clone(&procedure), Vec::new()) };
         let id = self.model.start_run(start, self.now);
         self.kept.procedures.insert(id, procedure);
         self.started.push(id);

@@ -19,6 +19,7 @@ fn header() -> Arc<RunHeader> {
         parent: None,
         kind: RunKind::Protocol,
         name: "run".to_owned(),
+        workflow: None,
         agent_name: "run".to_owned(),
         params: Vec::new(),
         external: false,

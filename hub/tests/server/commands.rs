@@ -171,6 +171,39 @@ async fn a_line_is_planned_shown_and_run_on_a_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn params_beside_a_line_go_to_the_procedure_in_it() {
+    let hub = Hub::start().await;
+    let text = "name = \"greets\"\n[params]\nword = { type = \"text\", default = \"none\" }\n\
+                times = { type = \"int\", default = 1 }\n\
+                [[steps]]\nid = \"say\"\nuse = \"log\"\nwith = { message = \"{{ word }} {{ times }}\" }\n";
+    assert_eq!(hub.request("PUT", "/api/v1/procedures/greets", text).await.status, 200);
+    let mut socket = hub.socket("/ws/events").await;
+    socket.next().await;
+    let order = |command: &str, params: Value| json!({"type": "DSL_COMMAND", "payload": {"command": command, "workflowId": "mine", "params": params}});
+    for (command, params, expected) in [
+        ("run greets", json!({"word": "hello you", "times": 3}), "hello you 3"),
+        ("run greets word=hi", json!({"word": "hello", "times": 2}), "hi 2"),
+    ] {
+        say(&mut socket, order(command, params)).await;
+        let told = until(&mut socket, "workflowComplete").await;
+        let logged = told.iter().find(|message| message["payload"]["message"] == expected);
+        assert_eq!(logged.unwrap_or_else(|| panic!("{told:?}"))["payload"]["workflowId"], "mine");
+    }
+    for (command, params, expected) in [
+        ("run greets", json!({"size": 1}), "procedure greets has no parameter size"),
+        ("run greets", json!({"times": [1]}), "params.times is no number, text, true or false"),
+        ("log x", json!({"times": 1}), "params are for the procedure that a line runs"),
+        ("run greets; run greets", json!({"times": 1}), "params are for the procedure that a line runs"),
+    ] {
+        say(&mut socket, order(command, params)).await;
+        let told = until(&mut socket, "dslResult").await;
+        let error = told.last().unwrap()["payload"]["error"].as_str().unwrap();
+        assert!(error.contains(expected), "{error}");
+    }
+    hub.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drawn_workflow_runs_and_its_nodes_are_told() {
     let hub = Hub::start().await;
     let mut socket = hub.socket("/ws/events").await;
@@ -195,6 +228,13 @@ async fn a_drawn_workflow_runs_and_its_nodes_are_told() {
         [("hello", "running"), ("hello", "success"), ("check", "running"), ("check", "error"), ("after", "idle")];
     assert_eq!(states, expected);
     assert!(told.iter().any(|message| message["payload"]["message"] == "hi"), "the log is told");
+    let of_the_run = told.iter().filter(|message| message["payload"].get("workflowId").is_some());
+    assert!(
+        of_the_run.clone().count() > 5
+            && of_the_run.clone().all(|message| message["payload"]["workflowId"] == "wf-123")
+    );
+    let start = told.iter().find(|message| message["type"] == "workflowStart").unwrap();
+    assert_eq!(start["payload"]["executionId"], hub.get("/api/v1/runs/1").await.body["id"]);
     let last = told.last().unwrap();
     assert_eq!(
         (last["payload"]["nodeId"].as_str(), last["payload"]["error"].as_str()),

@@ -15,7 +15,7 @@ pub(super) fn talk() -> Talk {
         summary: "All runs as workflows, and commands.",
         manners: "First a chatMessage. Until the client subscribes it gets all but eventStream; then what it named, in any of three spellings: \
             TASK_STARTED, task.started or workflowStart. Answers have the id of what they answer as correlation_id. A DSL_COMMAND is answered \
-            with its plan (dslProgress, dslResult), then carried out; so is a CHAT_MESSAGE. 100 sockets at a time. A client that pinged once is \
+            with its plan (dslProgress, dslResult), then carried out; so is a line in a CHAT_MESSAGE, which all clients hear. 100 sockets at a time. A client that pinged once is \
             closed with 1008 after 90 s without another ping, and one with more than 10 errors within a minute.",
         query: None,
         messages: vec![
@@ -39,7 +39,10 @@ pub(super) fn talk() -> Talk {
             heard::<Asked<EventTypes>>("SUBSCRIBE_EVENTS", "Send these."),
             heard::<Asked<EventTypes>>("UNSUBSCRIBE_EVENTS", "Send no more of these."),
             heard::<Asked<DslCommand>>("DSL_COMMAND", "Carry out a typed line; needs an operator."),
-            heard::<Asked<Chat>>("CHAT_MESSAGE", "The same, as a text; needs an operator."),
+            heard::<Asked<Chat>>(
+                "CHAT_MESSAGE",
+                "Say something to all; a typed line is carried out, the rest is for the responder. Needs an operator.",
+            ),
             heard::<Asked<Workflow>>(
                 "EXECUTE_WORKFLOW",
                 "Carry out a drawn workflow or a saved procedure; needs an operator.",
@@ -64,13 +67,20 @@ pub struct EventTypes {
 }
 
 #[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct DslCommand {
     pub command: String,
+    /// What comes of it is told under this id.
+    pub workflow_id: Option<String>,
+    /// For the one procedure that the line runs.
+    pub params: Option<Object>,
 }
 
 #[derive(JsonSchema)]
 pub struct Chat {
     pub content: String,
+    /// Who speaks, where a token does not say.
+    pub sender: Option<String>,
 }
 
 /// The workflow, or an object with it as `workflow`.

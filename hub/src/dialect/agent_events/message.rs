@@ -39,13 +39,17 @@ struct Words<'a> {
     at: String,
     sequence: u64,
     workflow: String,
+    execution: String,
     rendered: Vec<Rendered>,
 }
 
 impl<'a> Words<'a> {
     fn new(event: &Event, event_of_run: &'a RunEvent) -> Self {
-        let workflow = event_of_run.run.id.to_string();
-        Self { event: event_of_run, at: rfc3339(event.at), sequence: event.sequence, workflow, rendered: Vec::new() }
+        let execution = event_of_run.run.id.to_string();
+        // As the client that started it named it; else the run is its own workflow.
+        let workflow = event_of_run.run.workflow.clone().unwrap_or_else(|| execution.clone());
+        let (at, sequence) = (rfc3339(event.at), event.sequence);
+        Self { event: event_of_run, at, sequence, workflow, execution, rendered: Vec::new() }
     }
 
     fn render(mut self) -> Vec<Rendered> {
@@ -115,9 +119,10 @@ impl<'a> Words<'a> {
         let run = &self.event.run;
         let payload = WorkflowStart {
             workflow_id: &self.workflow,
-            execution_id: &self.workflow,
+            execution_id: &self.execution,
             nodes: graph::nodes(&run.steps),
             edges: graph::edges(&run.steps),
+            metadata: Metadata { name: &run.name },
             start_time: &self.at,
         };
         let message = self.message("workflowStart", topic::STARTED, &payload);
@@ -127,7 +132,7 @@ impl<'a> Words<'a> {
     fn progress(&mut self, progress: &Progress) {
         let payload = WorkflowProgress {
             workflow_id: &self.workflow,
-            execution_id: &self.workflow,
+            execution_id: &self.execution,
             node_id: progress.step.as_ref().map(|step| step.as_str()),
             status: "running",
             progress: progress.percent,
@@ -219,7 +224,7 @@ impl<'a> Words<'a> {
                 let results = results.map(|metric| (metric.name.as_str().to_owned(), Value::Float(metric.value)));
                 let payload = WorkflowComplete {
                     workflow_id: &self.workflow,
-                    execution_id: &self.workflow,
+                    execution_id: &self.execution,
                     message: or(&finished.message, "Workflow completed"),
                     results: Value::Map(results.collect()),
                     duration: finished.duration_s,
@@ -234,7 +239,7 @@ impl<'a> Words<'a> {
     fn error(&mut self, error: Option<&RunError>, text: &str) {
         let payload = WorkflowError {
             workflow_id: &self.workflow,
-            execution_id: &self.workflow,
+            execution_id: &self.execution,
             node_id: error.and_then(|error| error.step.as_ref()).map(|step| step.as_str()),
             error: text,
             message: text,
@@ -306,7 +311,13 @@ pub(super) struct WorkflowStart<'a> {
     execution_id: &'a str,
     nodes: Vec<Node<'a>>,
     edges: Vec<Edge<'a>>,
+    metadata: Metadata<'a>,
     start_time: &'a str,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Metadata<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize, JsonSchema)]

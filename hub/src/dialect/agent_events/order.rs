@@ -6,12 +6,16 @@ use rigwire_shared::value::{Fields, Value};
 use serde_json::{Map, Value as Json, json};
 
 use crate::dialect::Wish;
+use crate::dialect::reference::quote;
 use crate::model::StartRun;
 use crate::procedure::Procedure;
 use crate::workflow;
 
 /// Characters of a run's name.
 const NAME_MAX: usize = 200;
+
+/// Names of secrets that a refusal shows.
+const SECRETS_SHOWN: usize = 5;
 
 /// Why a message is no order: what the client should have sent, or what is wrong with the workflow in it.
 #[derive(Debug, PartialEq)]
@@ -20,7 +24,42 @@ pub(super) enum Mistake {
     Workflow(String),
 }
 
-/// The text of a `DSL_COMMAND`.
+/// A `DSL_COMMAND`: a line, what a procedure in it is given, and what the client calls it.
+pub(super) fn line(message: &Value) -> Result<Wish, Mistake> {
+    let line = text(message, "command")?.to_owned();
+    let payload = message.get("payload").unwrap_or(&Value::Null);
+    refuse_secrets(payload)?;
+    let workflow = payload.get("workflowId").and_then(Value::as_str).and_then(workflow_id);
+    Ok(Wish::Plan { line, params: params(payload.get("params"))?, workflow })
+}
+
+/// Whatever is kept is shown somewhere one day, so what must not be shown is not kept. Nor is it repeated here.
+fn refuse_secrets(payload: &Value) -> Result<(), Mistake> {
+    let Some(secrets) = payload.get("secrets").filter(|secrets| !is_empty(secrets)) else { return Ok(()) };
+    let names = match secrets {
+        Value::Map(fields) => {
+            let shown = fields.iter().take(SECRETS_SHOWN).map(|(name, _)| format!("{}: ***", quote(name)));
+            format!(" ({})", shown.collect::<Vec<_>>().join(", "))
+        }
+        Value::Null | Value::List(_) | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            String::new()
+        }
+    };
+    Err(Mistake::Workflow(format!("secrets are not taken{names}: put them where the devices are")))
+}
+
+fn params(given: Option<&Value>) -> Result<Fields, Mistake> {
+    match given {
+        None | Some(Value::Null) => Ok(Fields::new()),
+        Some(Value::Map(fields)) => Ok(fields.clone()),
+        Some(_) => Err(Mistake::Workflow("params is not an object of names and values".to_owned())),
+    }
+}
+
+fn workflow_id(id: &str) -> Option<String> {
+    (!id.trim().is_empty()).then(|| id.chars().take(NAME_MAX).collect())
+}
+
 pub(super) fn text<'a>(message: &'a Value, key: &str) -> Result<&'a str, Mistake> {
     let text = message.get("payload").and_then(|payload| payload.get(key)).and_then(Value::as_str);
     text.ok_or_else(|| Mistake::Format(format!("Invalid message format: expected payload.{key} as text")))
@@ -45,15 +84,9 @@ pub(super) fn execute(message: &Value) -> Result<Wish, Mistake> {
             "Invalid message format: expected payload as an object with nodes and edges".into(),
         ));
     }
-    if payload.get("secrets").is_some_and(|secrets| !is_empty(secrets)) {
-        return Err(Mistake::Workflow("secrets are not taken: put them where the devices are".to_owned()));
-    }
+    refuse_secrets(payload)?;
     let id = workflow.get("id").or(workflow.get("workflowId")).or(payload.get("workflowId")).and_then(Value::as_str);
-    let params = match payload.get("params").or(workflow.get("params")) {
-        None | Some(Value::Null) => Fields::new(),
-        Some(Value::Map(fields)) => fields.clone(),
-        Some(_) => return Err(Mistake::Workflow("params is not an object of names and values".to_owned())),
-    };
+    let params = params(payload.get("params").or(workflow.get("params")))?;
     match (workflow.get("nodes").filter(|nodes| !is_empty(nodes)), id) {
         (Some(nodes), id) => {
             let name = workflow.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str);
@@ -84,7 +117,8 @@ pub(super) fn start(
     let params = procedure.bind_params(&[]).map_err(wrong)?;
     let name = name.or(id).filter(|name| !name.trim().is_empty());
     let name = name.map(|name| name.chars().take(NAME_MAX).collect());
-    Ok(Wish::Start(Box::new(StartRun { name, ..StartRun::new(Arc::new(procedure), params) })))
+    let workflow = id.and_then(workflow_id);
+    Ok(Wish::Start(Box::new(StartRun { name, workflow, ..StartRun::new(Arc::new(procedure), params) })))
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -135,7 +169,10 @@ mod tests {
         for (text, expected) in [
             (r#"{"payload":{"nodes":[]}}"#, "No nodes in workflow"),
             (r#"{"payload":{"workflowId":"","nodes":[]}}"#, "No nodes in workflow"),
-            (r#"{"payload":{"workflowId":"x","secrets":{"key":"1"}}}"#, "secrets are not taken"),
+            (
+                r#"{"payload":{"workflowId":"x","secrets":{"key":"1"}}}"#,
+                "secrets are not taken (key: ***): put them where the devices are",
+            ),
             (r#"{"payload":{"workflowId":"x","params":[1]}}"#, "params is not an object"),
             (
                 r#"{"payload":{"nodes":[{"id":"a","type":"dance"}]}}"#,

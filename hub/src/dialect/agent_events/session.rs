@@ -141,8 +141,8 @@ impl Session {
     }
 
     fn command(&mut self, message: &Value, correlation_id: Option<&str>, now: Moment) {
-        match order::text(message, "command") {
-            Ok(line) => self.order(Wish::Plan { line: line.to_owned() }, None, correlation_id),
+        match order::line(message) {
+            Ok(wish) => self.order(wish, None, correlation_id),
             Err(mistake) => self.mistaken(mistake, correlation_id, now),
         }
     }
@@ -194,8 +194,8 @@ impl Session {
             }
         }
         match answer.outcome {
-            Outcome::Planned { line, took_ms, meant } => {
-                self.planned(&line, took_ms, meant, question, correlation_id, now);
+            Outcome::Planned { line, workflow, took_ms, meant } => {
+                self.planned((&line, workflow), took_ms, meant, question, correlation_id, now);
             }
             // The chat tells it, and this client with it.
             Outcome::Started { .. } | Outcome::Said(_) | Outcome::PassedOn if question.is_some() => {}
@@ -210,7 +210,7 @@ impl Session {
     /// The plan is shown whole before anything of it is done.
     fn planned(
         &mut self,
-        line: &str,
+        (line, workflow): (&str, Option<String>),
         took_ms: f64,
         meant: Result<Meant, Refusal>,
         question: Option<u64>,
@@ -227,7 +227,7 @@ impl Session {
                 let result = DslResult::planned(line, took_ms, &plan, &cards);
                 self.tell(vocabulary::DSL_RESULT, "dslResult", result, correlation_id, now);
                 let Plan { procedure, params, name, .. } = *plan;
-                let start = StartRun { name: Some(name), ..StartRun::new(Arc::new(procedure), params) };
+                let start = StartRun { name: Some(name), workflow, ..StartRun::new(Arc::new(procedure), params) };
                 self.order(Wish::Start(Box::new(start)), question, correlation_id);
             }
             Ok(Meant::Control { control, run }) => {
