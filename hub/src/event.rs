@@ -23,7 +23,7 @@ mod snapshot;
 pub use chat::{ChatMessage, ChatRole};
 pub use class::{Class, LatestKey};
 pub use device::{DeviceEvent, DeviceSample, DeviceSnapshot, Frame, LeaseChange};
-pub use snapshot::{RunSnapshot, StepSnapshot, StepState};
+pub use snapshot::{Recent, RunSnapshot, StepSnapshot, StepState};
 
 /// One thing that happened, as everyone is told of it.
 #[derive(Debug, Clone)]

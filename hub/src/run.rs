@@ -12,8 +12,8 @@ use rigwire_shared::value::{Fields, Value};
 
 use crate::artifact::Kept;
 use crate::event::{
-    BoundDevice, DeviceSnapshot, Finished, Progress, RunError, RunEventBody, RunHeader, RunLog, RunSnapshot, RunStatus,
-    StepChange, StepCounts, StepEvent, StepSnapshot, StepState, SummaryMetric,
+    BoundDevice, DeviceSnapshot, Finished, Progress, Recent, RunError, RunEventBody, RunHeader, RunLog, RunSnapshot,
+    RunStatus, StepChange, StepCounts, StepEvent, StepSnapshot, StepState, SummaryMetric,
 };
 use crate::external::State;
 use crate::procedure::{Procedure, Role, Step};
@@ -39,6 +39,9 @@ pub use sweep::{AxisView, SweepView};
 
 /// Lines of the log that a failed run shows with its error.
 const LOG_TAIL: usize = 10;
+
+/// Resources whose wells are kept for who joins late.
+const RESOURCES_MAX: usize = 256;
 
 /// What a run is doing before its first step.
 pub const INITIALIZING: &str = "Initializing";
@@ -70,7 +73,9 @@ pub struct Run {
     metrics: BTreeMap<MetricName, (f64, Unit)>,
     /// Numbers of the tests that its programs told of, by their ids: the same however often one is run.
     tests: BTreeMap<String, u64>,
-    log_tail: VecDeque<String>,
+    log_tail: VecDeque<(Level, String)>,
+    /// The last known state of each resource with wells.
+    wells: Fields,
     finished: Option<Finished>,
     last_event: u64,
     /// What its producer reported so far, if a program outside reports it.
@@ -144,6 +149,7 @@ impl Run {
             metrics: BTreeMap::new(),
             tests: BTreeMap::new(),
             log_tail: VecDeque::new(),
+            wells: Fields::new(),
             finished: None,
             last_event: 0,
             external,
@@ -250,14 +256,14 @@ impl Run {
                 self.finished_at = Some(at);
                 self.finished = Some(finished.clone());
             }
+            RunEventBody::Wells { wells } => self.apply_wells(wells),
             RunEventBody::Created
             | RunEventBody::Verdict(_)
             | RunEventBody::Child(_)
             | RunEventBody::DeviceLost { .. }
             | RunEventBody::Iteration(_)
             | RunEventBody::Tool { .. }
-            | RunEventBody::Custom(_)
-            | RunEventBody::Wells { .. } => {}
+            | RunEventBody::Custom(_) => {}
         }
     }
 
@@ -266,7 +272,17 @@ impl Run {
             if self.log_tail.len() == LOG_TAIL {
                 self.log_tail.pop_front();
             }
-            self.log_tail.push_back(log.message.clone());
+            self.log_tail.push_back((log.level, log.message.clone()));
+        }
+    }
+
+    fn apply_wells(&mut self, wells: &Fields) {
+        for (resource, state) in wells {
+            if let Some((_, known)) = self.wells.iter_mut().find(|(known, _)| known == resource) {
+                known.clone_from(state);
+            } else if self.wells.len() < RESOURCES_MAX {
+                self.wells.push((resource.clone(), state.clone()));
+            }
         }
     }
 
@@ -396,6 +412,11 @@ impl Run {
                 .collect(),
             finished: self.finished.clone(),
             parts: self.parts(),
+            recent: Recent {
+                metrics: self.summary(),
+                wells: self.wells.clone(),
+                logs: self.log_tail.iter().cloned().collect(),
+            },
             last_event: self.last_event,
         }
     }

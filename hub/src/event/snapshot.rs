@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use rigwire_shared::event::Level;
 use rigwire_shared::ids::{DeviceId, StepId};
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::value::Fields;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceSnapshot, Finished, Progress, RunHeader, RunStatus};
+use super::{DeviceSnapshot, Finished, Progress, RunHeader, RunStatus, SummaryMetric};
 
 /// A run as it stands, for a client that joins now.
 #[derive(Debug, Clone)]
@@ -25,8 +26,20 @@ pub struct RunSnapshot {
     pub finished: Option<Finished>,
     /// Tests or iterations that have runs of their own.
     pub parts: Option<crate::run::Parts>,
+    /// What was told last, for clients that expect it at once.
+    pub recent: Recent,
     /// Number of the last event of this run that the snapshot includes.
     pub last_event: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Recent {
+    /// Last good value of each metric.
+    pub metrics: Vec<SummaryMetric>,
+    /// Last state of each resource with wells.
+    pub wells: Fields,
+    /// Last lines of the log that matter, oldest first.
+    pub logs: Vec<(Level, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

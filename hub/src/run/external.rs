@@ -217,7 +217,7 @@ impl Run {
     }
 
     fn failing(&self, code: &str, message: String, step: Option<StepId>, at: Timestamp) -> Finished {
-        let tail: Vec<&str> = self.log_tail.iter().map(String::as_str).collect();
+        let tail: Vec<&str> = self.log_tail.iter().map(|(_, line)| line.as_str()).collect();
         Finished {
             status: RunStatus::Failed,
             error: Some(RunError { code: code.to_owned(), message: message.clone(), step, device: None }),

@@ -174,7 +174,7 @@ impl Run {
             status,
             error: if failed { self.failure.clone() } else { None },
             log_tail: (failed && !self.log_tail.is_empty())
-                .then(|| self.log_tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")),
+                .then(|| self.log_tail.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")),
             message,
             duration_s: self.started_at.map_or(0.0, |started| now.seconds_since(started).max(0.0)),
             counts,

@@ -7,7 +7,7 @@ use rigwire::command_line::{self, Known, Meaning, Refusal};
 use rigwire::dialect::{Answer, Meant, Moment, Outcome, View};
 use rigwire::event::{
     AgentChange, ChatMessage, ChatRole, DeviceEvent, DeviceSample, DeviceSnapshot, Event, EventKind, Finished, Frame,
-    LeaseChange, Metric, Progress, RunError, RunEvent, RunEventBody, RunHeader, RunKind, RunLog, RunSnapshot,
+    LeaseChange, Metric, Progress, Recent, RunError, RunEvent, RunEventBody, RunHeader, RunKind, RunLog, RunSnapshot,
     RunStatus, SafeState, StepCard, StepChange, StepCounts, StepEvent, SummaryMetric, TestCard,
 };
 use rigwire::fanout::{Published, Whose};
@@ -121,8 +121,24 @@ impl World {
             devices: vec![device("psu-1", "online", Some(run_id())), device(PHONE, "busy", Some(run_id()))],
             finished: status.is_final().then(|| finished(status)),
             parts: None,
+            recent: recent(status),
             last_event: self.number,
         }
+    }
+}
+
+/// What a run under way, or one that failed, has told so far.
+fn recent(status: RunStatus) -> Recent {
+    let is_telling = matches!(status, RunStatus::Running | RunStatus::Failed);
+    if !is_telling {
+        return Recent::default();
+    }
+    let metric = SummaryMetric { name: MetricName::new("temperature").unwrap(), value: 37.0, unit: Unit::Celsius };
+    let wells = Value::Map(vec![("liquid_mask".to_owned(), Value::Text("0x3".to_owned()))]);
+    Recent {
+        metrics: vec![metric],
+        wells: vec![("source_plate".to_owned(), wells)],
+        logs: vec![(Level::Info, "Aspirating 100uL from Source Plate A1".to_owned())],
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use rigwire_shared::event::Level;
+use rigwire_shared::ids::MetricName;
 use rigwire_shared::time::Timestamp;
 use rigwire_shared::unit::Unit;
 use rigwire_shared::value::Value;
@@ -63,11 +64,16 @@ fn render_run(event: &RunEvent, at: Timestamp) -> Vec<Rendered> {
     }
 }
 
-/// One full round for a client that joins now: where the run stands, and how it ended if it did.
+/// One full round for a client that joins now: where the run stands, what was measured and said last, and how it ended if it
+/// did.
 pub(super) fn greeting(snapshot: &RunSnapshot, at: Timestamp) -> Vec<Rendered> {
+    let recent = &snapshot.recent;
     let bodies = [status(snapshot.status, Some(&snapshot.step)), progress(&snapshot.progress)];
+    let measured = recent.metrics.iter().map(|metric| measured(&metric.name, metric.value, &metric.unit));
+    let wells = (!recent.wells.is_empty()).then_some(Body::WellStateUpdate { payload: Map(&recent.wells) });
+    let lines = recent.logs.iter().map(|(level, line)| said(*level, line));
     let ending = snapshot.finished.as_ref().and_then(ending);
-    bodies.into_iter().chain(ending).map(|body| body.rendered(at)).collect()
+    bodies.into_iter().chain(measured).chain(wells).chain(lines).chain(ending).map(|body| body.rendered(at)).collect()
 }
 
 pub(super) fn error(text: &str, at: Timestamp) -> Rendered {
@@ -120,9 +126,12 @@ fn said(level: Level, message: &str) -> Body<'_> {
 }
 
 fn telemetry(metric: &Metric) -> Option<Body<'_>> {
-    let value = metric.good_number()?;
-    let unit = if metric.unit == Unit::Celsius { "C" } else { metric.unit.as_str() };
-    Some(Body::Telemetry { payload: TelemetryPayload { metric: metric.name.as_str(), value, unit } })
+    metric.good_number().map(|value| measured(&metric.name, value, &metric.unit))
+}
+
+fn measured<'a>(name: &'a MetricName, value: f64, unit: &'a Unit) -> Body<'a> {
+    let unit = if *unit == Unit::Celsius { "C" } else { unit.as_str() };
+    Body::Telemetry { payload: TelemetryPayload { metric: name.as_str(), value, unit } }
 }
 
 fn ending(finished: &Finished) -> Option<Body<'_>> {
