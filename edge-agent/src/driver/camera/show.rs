@@ -43,6 +43,8 @@ pub(super) struct Show {
     open_at: Instant,
     failures: u32,
     too_large: u32,
+    /// The last picture was none that can be shown.
+    garbled: bool,
     /// When the source last said anything, and when there was a good picture.
     heard: Instant,
     good: Instant,
@@ -57,6 +59,7 @@ impl Show {
             open_at: now,
             failures: 0,
             too_large: 0,
+            garbled: false,
             heard: now,
             good: now,
         }
@@ -91,7 +94,9 @@ impl Show {
                 }
                 Ok(Ok(None)) => {
                     self.source = None;
-                    self.open_at = self.pace.due();
+                    // A picture that was none is not asked for again at once.
+                    let soonest = if std::mem::take(&mut self.garbled) { now + RETRY_FIRST } else { now };
+                    self.open_at = self.pace.due().max(soonest);
                 }
                 Ok(Err(error)) => self.failed(error)?,
                 Err(_) => {
@@ -106,6 +111,7 @@ impl Show {
         let mut data = match part {
             Part::TooLarge(size) => {
                 self.too_large += 1;
+                self.garbled = true;
                 self.good = now;
                 return if self.too_large >= TOO_LARGE_MAX { Err(ShowError::TooLarge(size)) } else { Ok(None) };
             }
@@ -127,6 +133,7 @@ impl Show {
                 Err(ShowError::Lost(DriverError::Garbled(format!("{url} sends {error}"))))
             }
             Err(error) => {
+                self.garbled = true;
                 tracing::debug!(%url, "left out: {error}");
                 Ok(None)
             }
