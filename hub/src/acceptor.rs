@@ -139,7 +139,7 @@ fn of_the_peer(error: &io::Error) -> bool {
 }
 
 /// A host with IPv6 has as many addresses as it likes, all in one network.
-fn of_one_host(address: IpAddr) -> IpAddr {
+pub(crate) fn of_one_host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

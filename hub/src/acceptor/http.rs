@@ -73,13 +73,15 @@ impl Http {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let phases = Phases::new(self.limits.head, self.limits.keep_alive);
+        let phases = Phases::new(self.limits.head, self.limits.keep_alive, self.limits.stall);
         let line = Line::new(stream, phases.clone(), place);
         let router = TowerToHyperService::new(self.router);
         let seen = phases.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            seen.request_begins();
+            seen.request_begins(!request.body().is_end_stream());
             request.extensions_mut().insert(ConnectInfo(peer));
+            let phases = seen.clone();
+            let request = request.map(|body| Body::new(Asked { body, phases }));
             let (answer, phases) = (router.call(request), seen.clone());
             async move {
                 let response = answer.await?;
@@ -111,6 +113,43 @@ impl Http {
         if let Err(error) = ended {
             tracing::debug!(%peer, "an HTTP connection ended: {}", anyhow::Error::new(error));
         }
+    }
+}
+
+/// The body of a request; once it is there, or nobody wants it, the far end owes nothing.
+struct Asked {
+    body: Incoming,
+    phases: Phases,
+}
+
+impl HttpBody for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) || this.body.is_end_stream() {
+            this.phases.body_ended();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.phases.body_ended();
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Phases {
     now: Arc<Mutex<Now>>,
     head: Duration,
     keep_alive: Duration,
+    stall: Duration,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,10 @@ enum Phase {
     Idle {
         until: Instant,
     },
+    /// The body of a request is on its way.
+    Body {
+        until: Instant,
+    },
     /// A request is answered.
     Request,
     /// A socket, which has a patience of its own.
@@ -42,14 +47,21 @@ enum Phase {
 }
 
 impl Phases {
-    pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
+    pub(super) fn new(head: Duration, keep_alive: Duration, stall: Duration) -> Self {
         // A connection is made in order to ask something.
         let phase = Phase::Head { until: Instant::now() + head };
-        Self { now: Arc::new(Mutex::new(Now { phase, reader: None })), head, keep_alive }
+        Self { now: Arc::new(Mutex::new(Now { phase, reader: None })), head, keep_alive, stall }
     }
 
-    pub(super) fn request_begins(&self) {
-        self.set(Phase::Request);
+    pub(super) fn request_begins(&self, has_body: bool) {
+        self.set(if has_body { Phase::Body { until: Instant::now() + self.stall } } else { Phase::Request });
+    }
+
+    /// All of the body is there, or nobody wants more of it.
+    pub(super) fn body_ended(&self) {
+        if matches!(self.get(), Phase::Body { .. }) {
+            self.set(Phase::Request);
+        }
     }
 
     pub(super) fn request_ended(&self) {
@@ -62,12 +74,14 @@ impl Phases {
 
     /// Whether someone waits for an answer.
     pub(super) fn is_owed_an_answer(&self) -> bool {
-        self.get() == Phase::Request
+        matches!(self.get(), Phase::Body { .. } | Phase::Request)
     }
 
     fn bytes_arrived(&self) {
-        if matches!(self.get(), Phase::Idle { .. }) {
-            self.set(Phase::Head { until: Instant::now() + self.head });
+        match self.get() {
+            Phase::Idle { .. } => self.set(Phase::Head { until: Instant::now() + self.head }),
+            Phase::Body { .. } => self.set(Phase::Body { until: Instant::now() + self.stall }),
+            Phase::Head { .. } | Phase::Request | Phase::Socket => {}
         }
     }
 
@@ -75,7 +89,7 @@ impl Phases {
     fn deadline(&self, reader: &Waker) -> Option<Instant> {
         let mut now = self.lock();
         match now.phase {
-            Phase::Head { until } | Phase::Idle { until } => Some(until),
+            Phase::Head { until } | Phase::Idle { until } | Phase::Body { until } => Some(until),
             Phase::Request => {
                 now.reader.get_or_insert_with(|| reader.clone()).clone_from(reader);
                 None
@@ -107,13 +121,27 @@ pub(super) struct Line<S> {
     stream: S,
     phases: Phases,
     timer: Pin<Box<Sleep>>,
+    /// Runs while the far end takes nothing.
+    unread: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
 impl<S> Line<S> {
     pub(super) fn new(stream: S, phases: Phases, place: Place) -> Self {
         let timer = Box::pin(tokio::time::sleep_until(Instant::now()));
-        Self { stream, phases, timer, _place: place }
+        Self { stream, phases, timer, unread: None, _place: place }
+    }
+
+    /// What came of writing; an error once the far end took nothing for too long.
+    fn written<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let stall = self.phases.stall;
+        let timer = self.unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -138,11 +166,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.written(context, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        this.written(context, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,7 +186,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

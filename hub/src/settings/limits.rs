@@ -33,6 +33,8 @@ pub struct Limits {
     pub tls_handshake_seconds: NonZeroU32,
     /// How long a connection without a request is kept.
     pub keep_alive_seconds: NonZeroU32,
+    /// How long nothing may come of a body that is on its way, or nothing of an answer be taken.
+    pub stall_seconds: NonZeroU32,
     pub sockets: websocket::Limits,
     pub protocols: dialect::Limits,
 }
@@ -49,6 +51,7 @@ impl Default for Limits {
             request_head_seconds: number(10),
             tls_handshake_seconds: number(10),
             keep_alive_seconds: number(75),
+            stall_seconds: number(30),
             sockets: websocket::Limits::default(),
             protocols: dialect::Limits::default(),
         }
@@ -70,6 +73,7 @@ pub struct Requests {
     pub headers: usize,
     pub head: Duration,
     pub keep_alive: Duration,
+    pub stall: Duration,
 }
 
 impl Limits {
@@ -95,6 +99,7 @@ impl Limits {
             headers: count(self.request_headers),
             head: seconds(self.request_head_seconds),
             keep_alive: seconds(self.keep_alive_seconds),
+            stall: seconds(self.stall_seconds),
         }
     }
 }

@@ -45,6 +45,44 @@ async fn closed(stream: &mut TcpStream) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_ends_the_connection() {
+    let hub = with_limits(|limits| limits.stall_seconds = SECOND).await;
+    for path in ["/api/auth/token", "/api/v1/runs"] {
+        let mut stream = connect(&hub).await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // What is said on the way out, if anything, is no answer to a whole request.
+        within("the close", stream.read_to_end(&mut answer)).await.ok();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
+    }
+    // One that comes slowly, and comes, is served.
+    let mut slow = connect(&hub).await;
+    slow.write_all(b"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n").await.unwrap();
+    let mut pause = tokio::time::interval(Duration::from_millis(600));
+    for byte in b"null" {
+        pause.tick().await;
+        slow.write_all(&[*byte]).await.unwrap();
+    }
+    assert_eq!(within("an answer", read_answer(&mut slow)).await.status, 422);
+    hub.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_reads_ends_the_connection() {
+    let hub = with_limits(|limits| limits.stall_seconds = SECOND).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(hub.server.address).await.unwrap();
+    let ask = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    // More than all buffers on the way hold; then nothing is taken any more.
+    let flood = async { while stream.write_all(ask).await.is_ok() {} };
+    within("the end of a connection whose answers nobody reads", flood).await;
+    hub.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_comes_too_slowly_ends_the_connection() {
     let hub = with_limits(|limits| limits.request_head_seconds = SECOND).await;
     let mut silent = connect(&hub).await;
