@@ -10,6 +10,7 @@ use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use rigwire_shared::ids::DeviceId;
 use rigwire_shared::time::Timestamp;
+use tokio::sync::watch;
 
 use crate::access::{Principal, Refused};
 use crate::app::App;
@@ -71,6 +72,8 @@ pub fn upgrade_as<S: Session + 'static>(
         Ok(_) => app.doorman.enter(dialect, (dialect.room().admission)(&app.limits), caller.client()),
         Err(refused) => Err(Denial::Unauthorized(refused.to_string())),
     };
+    // From before it is let in: what changes meanwhile counts, too.
+    let tokens = app.keeper.changes();
     let shutdown = app.shutdown.clone();
     let tracker = app.sockets.clone();
     let ledger = Arc::clone(&app.ledger);
@@ -78,6 +81,7 @@ pub fn upgrade_as<S: Session + 'static>(
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(app.socket_limits.message_kib * 1024)
+        .max_frame_size(app.socket_limits.message_kib * 1024)
         .on_upgrade(move |socket| {
             tracker.track_future(async move {
                 let queue = Arc::new(Queue::default());
@@ -90,6 +94,7 @@ pub fn upgrade_as<S: Session + 'static>(
                     socket,
                     session,
                     who: caller.who,
+                    tokens,
                     viewer: Viewer(viewer),
                     hub: app.hub.clone(),
                     app,
@@ -123,6 +128,8 @@ struct Connection<S> {
     socket: WebSocket,
     session: S,
     who: Result<Principal, Refused>,
+    /// Says when the book of tokens may say something else of `who`.
+    tokens: watch::Receiver<u64>,
     hub: Hub,
     app: App,
     viewer: Viewer,
@@ -160,7 +167,6 @@ impl<S: Session> Connection<S> {
             return ended;
         }
         self.watcher.note_stage(Stage::Connected);
-        let mut tokens = self.app.keeper.changes();
         let expires = self.who.as_ref().ok().and_then(|who| who.expires_at);
         let mut heard = Instant::now();
         let mut pinged = false;
@@ -171,6 +177,20 @@ impl<S: Session> Connection<S> {
             let ping_after = self.app.socket_limits.ping_after;
             let silence = if pinged { heard + 2 * ping_after } else { heard + ping_after };
             let deadline = self.session.poll_timeout().map_or(silence, |timeout| timeout.min(silence));
+            // A client that never pauses is not left alone with its token, its deadlines and its silence.
+            if self.tokens.has_changed().unwrap_or_default() || expires.is_some_and(|end| end <= Timestamp::now()) {
+                self.tokens.mark_unchanged();
+                if let Err(ended) = self.check_token() {
+                    return ended;
+                }
+            }
+            if deadline < silence && deadline <= Instant::now() {
+                self.session.handle_timeout(moment());
+                if let Err(ended) = self.carry_out().await {
+                    return ended;
+                }
+                continue;
+            }
             let step = tokio::select! {
                 biased;
                 received = self.socket.next() => {
@@ -179,7 +199,7 @@ impl<S: Session> Connection<S> {
                     self.receive(received).await
                 }
                 () = self.queue.arrival() => self.deliver().await,
-                _ = tokens.changed() => self.check_token(),
+                _ = self.tokens.changed() => self.check_token(),
                 () = until(expires) => self.check_token(),
                 () = tokio::time::sleep_until(deadline.into()) => {
                     if deadline < silence {
@@ -281,6 +301,7 @@ impl<S: Session> Connection<S> {
                 Output::Do(Request::Order(order)) => {
                     // A plan is seen before it is carried out, also by a client behind a slow line.
                     self.flush().await?;
+                    self.check_token()?;
                     let answer = interpreter::answer(&self.app, self.who.as_ref().ok(), order).await;
                     self.session.handle_view(View::Answered(Box::new(answer)), moment());
                 }

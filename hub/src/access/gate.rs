@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use rigwire_shared::time::Timestamp;
 
 use super::{Caller, Principal, Refused, Role};
+use crate::acceptor::of_one_host;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -46,7 +47,8 @@ pub async fn pass(State(app): State<App>, mut request: Request, next: Next) -> R
         }
         None => token,
     };
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    let address =
+        request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| of_one_host(address.ip()));
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let who = app.keeper.principal(token.as_deref(), Timestamp::now());
     request.extensions_mut().insert(Caller { who, address });

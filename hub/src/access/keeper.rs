@@ -30,6 +30,7 @@ struct Tokens {
 
 #[derive(Debug, Default)]
 struct Known {
+    looked: bool,
     /// Size and time of the file that was read.
     version: Option<(u64, SystemTime)>,
     book: Option<Book>,
@@ -64,13 +65,17 @@ impl Keeper {
 
     /// Whether a token that let someone in still would. A book that cannot be read puts nobody out.
     pub fn is_good(&self, token: &str, now: Timestamp) -> bool {
-        self.tokens.as_ref().is_none_or(|tokens| tokens.ask(|book| book.is_good(token, now)).unwrap_or(true))
+        self.tokens.as_ref().is_none_or(|tokens| match tokens.ask(|book| book.is_good(token, now)) {
+            Ok(good) => good,
+            Err(refused) => refused == Refused::Unreadable,
+        })
     }
 
     /// Whether someone who was let in may stay.
     pub fn may_stay(&self, principal: &Principal, now: Timestamp) -> bool {
         match (&self.tokens, &principal.token) {
-            (Some(tokens), Some(id)) => tokens.ask(|book| book.is_good(id, now)).unwrap_or(true),
+            (Some(_), _) if principal.expires_at.is_some_and(|end| end <= now) => false,
+            (Some(_), Some(id)) => self.is_good(id, now),
             (Some(_), None) => false,
             (None, _) => true,
         }
@@ -114,15 +119,15 @@ impl Tokens {
     fn ask<T>(&self, question: impl FnOnce(&Book) -> T) -> Result<T, Refused> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let version = self.version();
-        if known.version != version || known.unreadable {
+        if !known.looked || known.version != version {
             let was_unreadable = known.unreadable;
             *known = match book::read(&self.data) {
-                Ok(book) => Known { version, book, unreadable: false },
+                Ok(book) => Known { looked: true, version, book, unreadable: false },
                 Err(error) => {
                     if !was_unreadable {
                         tracing::error!("nobody can be let in: {error:#}");
                     }
-                    Known { version, book: None, unreadable: true }
+                    Known { looked: true, version, book: None, unreadable: true }
                 }
             };
         }
@@ -155,7 +160,11 @@ mod tests {
         assert!(!keeper.may_stay(&alice, NOW));
         std::fs::write(book::path(directory.path()), "broken").unwrap();
         assert_eq!(keeper.principal(Some(&token), NOW), Err(Refused::Unreadable));
+        let bob = Principal { token: Some("another".into()), expires_at: Some(NOW), ..alice.clone() };
         assert!(keeper.may_stay(&alice, NOW), "who is in is not thrown out because of a broken file");
+        assert!(!keeper.may_stay(&bob, NOW), "unless the time is over");
+        std::fs::remove_file(book::path(directory.path())).unwrap();
+        assert!(!keeper.may_stay(&alice, NOW), "without a book there are no tokens");
     }
 
     #[test]

@@ -26,18 +26,21 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Of a user's name, as it may be anything.
 const NAME_SHOWN: usize = 64;
 
+/// Clients that are put out when their token is revoked.
+const BEARERS_MAX: usize = 20_000;
+
 pub struct Guard {
     keeper: Arc<Keeper>,
     /// Passwords made at this start: of the hub's own client and of the agent in this process.
     own: Mutex<HashMap<String, (User, String)>>,
-    /// Agents that were let in: client id, and who has it now.
-    agents: Mutex<HashMap<String, User>>,
+    /// Who was let in by a token: client id, and who has it now.
+    bearers: Mutex<HashMap<String, User>>,
     told: Mutex<Option<Instant>>,
 }
 
 impl Guard {
     pub fn new(keeper: Arc<Keeper>) -> Self {
-        Self { keeper, own: Mutex::default(), agents: Mutex::default(), told: Mutex::default() }
+        Self { keeper, own: Mutex::default(), bearers: Mutex::default(), told: Mutex::default() }
     }
 
     /// User and password for the hub's own client.
@@ -57,10 +60,10 @@ impl Guard {
         (name, password)
     }
 
-    /// Client ids of agents whose token is no longer good; told once.
+    /// Client ids of those whose token is no longer good; told once.
     pub(super) fn to_put_out(&self, now: Timestamp) -> Vec<String> {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        agents.extract_if(|_, user| !self.is_good(user, now)).map(|(client_id, _)| client_id).collect()
+        let mut bearers = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
+        bearers.extract_if(|_, user| !self.is_good(user, now)).map(|(client_id, _)| client_id).collect()
     }
 
     fn is_good(&self, user: &User, now: Timestamp) -> bool {
@@ -135,9 +138,13 @@ impl AuthProvider for Guard {
     fn authenticate<'a>(&'a self, connect: &'a ConnectPacket, peer: SocketAddr) -> Answer<'a, Result<AuthResult>> {
         let result = match self.who(connect, Timestamp::now()) {
             Ok(user) => {
-                if matches!(user, User::Agent { .. }) {
-                    let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-                    agents.insert(connect.client_id.clone(), user.clone());
+                if user.token().is_some() {
+                    let mut bearers = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
+                    // Programs may come under ever new names: those of before are forgotten, and asked for at each message.
+                    if bearers.len() >= BEARERS_MAX {
+                        bearers.retain(|_, user| matches!(user, User::Agent { .. }));
+                    }
+                    bearers.insert(connect.client_id.clone(), user.clone());
                 }
                 AuthResult::success_with_user(user.text())
             }

@@ -165,6 +165,37 @@ async fn a_token_that_is_revoked_or_over_closes_what_it_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_pauses_is_put_out_all_the_same() {
+    let hub = Hub::with_tokens().await;
+    let token = token(&hub, "eve", Bearer::Role(Role::Operator));
+    let socket = hub.socket(&format!("/ws/events?token={token}")).await;
+    let (mut write, mut read) = futures_util::StreamExt::split(socket.stream);
+    let flood = async {
+        let pong = || Message::Pong(bytes::Bytes::new());
+        while futures_util::SinkExt::send(&mut write, pong()).await.is_ok() {}
+    };
+    let revoke_and_wait = async {
+        book::change(&hub.data(), |book| book.revoke("eve", Timestamp::now())).unwrap();
+        loop {
+            match futures_util::StreamExt::next(&mut read).await {
+                Some(Ok(Message::Close(Some(close)))) => return u16::from(close.code),
+                Some(Ok(_)) => {}
+                other => panic!("the socket ended without a close: {other:?}"),
+            }
+        }
+    };
+    let code = within("the close", async {
+        tokio::select! {
+            code = revoke_and_wait => code,
+            () = flood => panic!("the flood ended first"),
+        }
+    })
+    .await;
+    assert_eq!(code, 1008);
+    hub.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_from_elsewhere_may_neither_act_nor_listen() {
     let hub = Hub::start().await;
     let address = hub.server.address;
