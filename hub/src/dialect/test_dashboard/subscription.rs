@@ -22,6 +22,9 @@ const TOPIC_MAX: usize = 128;
 const FILTER_FIELDS_MAX: usize = 16;
 const FILTER_VALUES_MAX: usize = 200;
 
+/// It is kept for as long as the client may come back.
+const FILTER_BYTES_MAX: usize = 8 * 1024;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Topic {
     /// As the client spelt it, for answers.
@@ -83,6 +86,10 @@ impl Filter {
                 let name = quote(name);
                 return Err(format!("Invalid filter: {name:?} has {count} values, at most {FILTER_VALUES_MAX}"));
             }
+        }
+        let bytes = serde_json::to_vec(&Value::Map(fields.clone())).map_or(usize::MAX, |text| text.len());
+        if bytes > FILTER_BYTES_MAX {
+            return Err(format!("Invalid filter: {bytes} bytes, at most {FILTER_BYTES_MAX} are allowed"));
         }
         Ok(Self(fields.clone()))
     }
@@ -240,6 +247,15 @@ mod tests {
             let subscribed = Filter::new(Some(&filter_value)).unwrap();
             assert_eq!(subscribed.matches(&message().fields), expected, "{filter}");
         }
+    }
+
+    #[test]
+    fn a_filter_has_a_size() {
+        let of = |length| Value::Map(vec![("level".to_owned(), Value::Text("x".repeat(length)))]);
+        let around = r#"{"level":""}"#.len();
+        assert!(Filter::new(Some(&of(FILTER_BYTES_MAX - around))).is_ok());
+        let error = Filter::new(Some(&of(FILTER_BYTES_MAX - around + 1))).unwrap_err();
+        assert_eq!(error, "Invalid filter: 8193 bytes, at most 8192 are allowed");
     }
 
     #[test]
