@@ -294,6 +294,22 @@ test("each handler is on its own: added twice, taken away, or throwing", () => {
   assert.deepEqual(seen, ["late", "late"]);
 });
 
+test("handlers of everything hear what it is, and all handlers of a type can be taken away", () => {
+  const { ws } = connected();
+  const seen = [];
+  ws.on("*", (type, data, meta) => seen.push([type, data.level, meta.sequence]));
+  ws.on("log_entry", () => seen.push("log"));
+  ws.on("log_entry", () => seen.push("log"));
+  assert.equal(ws.getLastSequence(), 0);
+  Socket.last.say("log_entry", { level: "info" }, 3);
+  assert.deepEqual(seen.splice(0), ["log", "log", ["log_entry", "info", 3]]);
+  assert.equal(ws.getLastSequence(), 3);
+  ws.offAll("log_entry");
+  ws.offAll("never");
+  Socket.last.say("log_entry", { level: "info" }, 4);
+  assert.deepEqual(seen, [["log_entry", "info", 4]]);
+});
+
 test("a gap is told before the message after it, and only numbered messages count", () => {
   const { ws, of } = connected();
   const order = [];

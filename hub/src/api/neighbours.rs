@@ -56,16 +56,21 @@ pub(crate) fn object(fields: &[(String, Value)]) -> Map<String, Json> {
     fields.iter().map(|(name, value)| (name.clone(), serde_json::to_value(value).unwrap_or(Json::Null))).collect()
 }
 
-/// A status as a client spells it in a query. `words` are the protocol's own, each with what it means here.
+/// Statuses as a client spells them in a query, one or several with commas between. `words` are the protocol's own, each with what it means here.
 pub(crate) fn statuses(given: Option<&str>, words: &[(&str, &[RunStatus])]) -> Result<Vec<RunStatus>, ApiError> {
     let Some(given) = given.filter(|given| !given.is_empty()) else { return Ok(Vec::new()) };
-    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(given));
-    found.map(|(_, meant)| meant.to_vec()).ok_or_else(|| {
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let given: String = given.chars().take(80).collect();
-        let detail = format!("{given:?} is not a status, expected one of {}", known.join(", "));
-        ApiError::unprocessable("UNKNOWN_STATUS", detail)
-    })
+    let mut wanted = Vec::new();
+    for given in given.split(',').map(str::trim) {
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(given));
+        let Some((_, meant)) = found else {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let given: String = given.chars().take(80).collect();
+            let detail = format!("{given:?} is not a status, expected one of {}", known.join(", "));
+            return Err(ApiError::unprocessable("UNKNOWN_STATUS", detail));
+        };
+        wanted.extend_from_slice(meant);
+    }
+    Ok(wanted)
 }
 
 /// Runs of a list as they are now, and how many there are in all.

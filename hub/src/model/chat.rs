@@ -18,7 +18,7 @@ pub const CONTENT_MAX: usize = 16 * 1024;
 pub const AUTHOR_MAX: usize = 64;
 
 /// Bytes of a correlation id that is kept: longer ones only come back on the socket that they came from.
-const CORRELATION_MAX: usize = 200;
+pub(crate) const CORRELATION_MAX: usize = 200;
 
 /// Questions that a responder has at once.
 pub const WAITING_MAX: usize = 8;

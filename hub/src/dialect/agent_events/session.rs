@@ -19,6 +19,7 @@ use crate::event::{self, EventKind};
 use crate::fanout::Published;
 use crate::limit::limits;
 use crate::model::StartRun;
+use crate::model::chat::CORRELATION_MAX;
 
 use super::dsl::{self, DslProgress, DslResult};
 use super::message::{ChatMessage, Envelope, Error, Pong};
@@ -272,7 +273,9 @@ impl Session {
         if !invalid.is_empty() {
             return self.fault(&format!("Invalid event types: {}", invalid.join(", ")), correlation_id, now);
         }
-        if add {
+        if names.is_empty() {
+            // Whoever names nothing keeps what it has.
+        } else if add {
             self.topics.get_or_insert_default().extend(topics);
             self.names.extend(names.iter().map(|name| (*name).to_owned()));
             self.names.sort();
@@ -347,6 +350,10 @@ impl dialect::Session for Session {
         };
         let named = |key| message.get(key).and_then(Value::as_str);
         let correlation_id = named("id").or_else(|| named("correlation_id"));
+        if let Some(length) = correlation_id.map(str::len).filter(|length| *length > CORRELATION_MAX) {
+            let text = format!("Invalid message format: id has {length} bytes, expected at most {CORRELATION_MAX}");
+            return self.fault(&text, None, now);
+        }
         match named("type") {
             Some("PING") => self.ping(correlation_id, now),
             Some("SUBSCRIBE_EVENTS") => self.change_subscriptions(true, &message, correlation_id, now),
@@ -404,9 +411,14 @@ impl dialect::Session for Session {
     }
 }
 
+/// No list is an empty one, which changes nothing.
 fn named_events(message: &Value) -> Result<Vec<&str>, String> {
-    let Some(Value::List(items)) = message.get("payload").and_then(|payload| payload.get("event_types")) else {
-        return Err("Invalid message format: expected payload.event_types as a list of names".to_owned());
+    let items = match message.get("payload").and_then(|payload| payload.get("event_types")) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::List(items)) => items,
+        Some(Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Map(_)) => {
+            return Err("Invalid message format: expected payload.event_types as a list of names".to_owned());
+        }
     };
     if items.len() > NAMES_MAX {
         return Err(format!("Invalid message format: at most {NAMES_MAX} event types at once, found {}", items.len()));

@@ -53,9 +53,9 @@ fn dotted(name: &str) -> Option<&'static [&'static str]> {
         "task.started" | "workflow.started" | "workflow.start" => &[STARTED],
         "task.progress" | "workflow.progress" => &[PROGRESS],
         "task.completed" | "workflow.completed" | "workflow.complete" => &[COMPLETED],
-        "task.failed" | "workflow.failed" | "workflow.error" => &[FAILED],
+        "task.failed" | "task.cancelled" | "workflow.failed" | "workflow.error" => &[FAILED],
         "workflow.node.status.update" | "node.status.update" => &[NODE_STATUS],
-        "tool.executed" => &[TOOL_EXECUTED],
+        "tool.executed" | "tool.completed" => &[TOOL_EXECUTED],
         "tool.failed" => &[TOOL_FAILED],
         "tool.result" | "p2p.tool.response" => &[TOOL_EXECUTED, TOOL_FAILED],
         "log.entry" | "log.stream" | "workflow.log" => &[LOG],
@@ -63,7 +63,9 @@ fn dotted(name: &str) -> Option<&'static [&'static str]> {
         "dsl.progress" | "dsl.command.progress" => &[DSL_PROGRESS],
         "dsl.completed" | "dsl.command.completed" | "dsl.result" => &[DSL_RESULT],
         "chat.message" | "chat.response" | "dsl.command.received" => &[CHAT],
-        other => return (other.starts_with("agent.") || other.starts_with("system.")).then_some(&[]),
+        "task.created" | "tool.starting" => &[],
+        // Of agents' own business and of the bus nothing is told here, and asking for it is no mistake.
+        other => return ["agent.", "system.", "p2p.", "ws."].iter().any(|of| other.starts_with(of)).then_some(&[]),
     })
 }
 
@@ -87,7 +89,9 @@ mod tests {
                 assert_eq!(topics(name), Some(&[expected][..]), "{name}");
             }
         }
-        assert_eq!(topics("agent.card_updated"), Some(&[][..]));
+        for nothing in ["agent.card_updated", "p2p.peer_discovered", "ws.connected", "task.created", "TOOL_STARTING"] {
+            assert_eq!(topics(nothing), Some(&[][..]), "{nothing}");
+        }
         assert_eq!(topics("tool_result"), Some(&[TOOL_EXECUTED, TOOL_FAILED][..]));
         for unknown in ["", "workflow", "everything", "TASK STARTED"] {
             assert_eq!(topics(unknown), None, "{unknown:?}");

@@ -80,7 +80,7 @@ fn of_executions(routes: Routes) -> Routes {
             executions::list,
             Operation::new("Executions, newest first")
                 .query::<executions::ListExecutions>()
-                .json::<executions::Executions>(200, "A page of executions")
+                .json::<executions::ListedExecutions>(200, "A list; with `offset` a page")
                 .refuses(&[400, 404, 422]),
         )
         .get(

@@ -37,6 +37,24 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 .json::<Vec<runs::ProtocolRun>>(200, "A page of runs")
                 .refuses(&[400, 422]),
         )
+        // Where a client of the protocol looks for what was.
+        .get(
+            "/api/v1/protocols/runs/records",
+            Viewer,
+            runs::list,
+            Operation::new("Protocol runs, newest first")
+                .query::<runs::ListProtocolRuns>()
+                .json::<Vec<runs::ProtocolRun>>(200, "A page of runs")
+                .refuses(&[400, 422]),
+        )
+        .get(
+            "/api/v1/protocols/runs/records/{id}",
+            Viewer,
+            runs::get,
+            Operation::new("A protocol run as it stands")
+                .json::<runs::ProtocolRun>(200, "The run")
+                .refuses(&[400, 404]),
+        )
         .get(
             "/api/v1/protocols/runs/queue",
             Viewer,

@@ -119,14 +119,14 @@ fn progress(subject: Subject<'_>, progress: &Progress, at: Timestamp) -> Rendere
     Rendered::new(subject.endpoint.topic(), &message)
 }
 
-/// The hub's and procedures' usual words as the protocol's four phases; any other word is the procedure's own.
-fn phase(own: &str) -> &str {
+/// The hub's and procedures' usual words as the protocol's four phases. Its clients know no other: a word of a procedure's own is
+/// work under way.
+fn phase(own: &str) -> &'static str {
     match own {
-        "" | "prepare" | "setup" | "initializing" => "preparing",
-        "acquire-grid" | "grid" | "mesh" => "meshing",
-        "run" | "running" | "solve" | "measure" => "solving",
-        "analyse" | "analyze" | "postprocess" | "finally" => "postprocessing",
-        other => other,
+        "" | "prepare" | "preparing" | "setup" | "initializing" => "preparing",
+        "acquire-grid" | "grid" | "mesh" | "meshing" => "meshing",
+        "analyse" | "analyze" | "postprocess" | "postprocessing" | "finally" => "postprocessing",
+        _ => "solving",
     }
 }
 

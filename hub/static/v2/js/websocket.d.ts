@@ -178,11 +178,16 @@ export class ATPWebSocket {
   /** At once or when connected, and on each connection from then on. The same topic again replaces its filter. */
   subscribe(topic: Topic, filter?: Filter | null): void;
   unsubscribe(topic: Topic): void;
-  /** Returns a function that takes the handler away again. */
+  /** Returns a function that takes the handler away again. Handlers of `"*"` hear of everything, its type first. */
+  on(type: "*", handler: (type: string, data: any, meta: Meta) => void): () => void;
   on<Type extends keyof ATPEvents>(type: Type, handler: Handler<ATPEvents[Type]>): () => void;
   on(type: string, handler: Handler<any>): () => void;
   off<Type extends keyof ATPEvents>(type: Type, handler: Handler<ATPEvents[Type]>): void;
-  off(type: string, handler: Handler<any>): void;
+  off(type: string, handler: (...told: any[]) => void): void;
+  /** Takes all handlers of one type away. */
+  offAll(type: string): void;
+  /** Number of the last message that had one; 0 before the first. */
+  getLastSequence(): number;
 }
 
 /** As much of React as is used. */

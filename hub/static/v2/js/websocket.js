@@ -102,6 +102,17 @@ class ATPWebSocket {
     for (const entry of entries ?? []) if (entry.handler === handler) entries.delete(entry);
   }
 
+  /** Takes all handlers of one type away. */
+  offAll(type) {
+    this.#handlers.get(type)?.clear();
+    this.#handlers.delete(type);
+  }
+
+  /** Number of the last message that had one; 0 before the first. */
+  getLastSequence() {
+    return this.#sequence ?? 0;
+  }
+
   #address(withToken) {
     const { url, token } = this.#settings;
     const page = global.location?.host ? global.location.href : undefined;
@@ -252,12 +263,18 @@ class ATPWebSocket {
   }
 
   #emit(type, data, meta = { type, timestamp: new Date().toISOString(), sequence: null }) {
-    const entries = this.#handlers.get(type);
+    this.#tell(type, type, [data, meta]);
+    // Handlers of "*" hear of everything, and of what.
+    this.#tell("*", type, [type, data, meta]);
+  }
+
+  #tell(name, type, told) {
+    const entries = this.#handlers.get(name);
     // Handlers that are added meanwhile wait for the next one, those taken away are not called any more.
     for (const entry of [...(entries ?? [])]) {
       if (!entries.has(entry)) continue;
       try {
-        entry.handler(data, meta);
+        entry.handler(...told);
       } catch (error) {
         report(`a handler of ${type}`, error);
       }

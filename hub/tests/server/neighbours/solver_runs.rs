@@ -76,9 +76,9 @@ async fn a_reported_run_has_metrics_files_and_reports() {
     assert_eq!(made.status, 201, "{}", made.body);
     is_of(
         &made.body,
-        "status text, format text, file_path text, file_size_bytes whole, files list, file_sizes list, generated_at time",
+        "status text, format text, file_path text, file_size_bytes whole, files object, file_sizes object, generated_at time",
     );
-    let json_file = hub.get(made.body["files"][1].as_str().unwrap()).await;
+    let json_file = hub.get(made.body["files"]["json"].as_str().unwrap()).await;
     assert_eq!((json_file.status, &json_file.body["run"]["id"]), (200, &json!(id)));
     let listed = hub.get("/api/v2/reports/list").await.body;
     is_of(&listed, "reports list, total whole");

@@ -15,10 +15,14 @@ use crate::app::App;
 use crate::dialect::{Wish, rfc3339};
 use crate::error::ApiError;
 use crate::event::{RunSnapshot, RunStatus, StepState};
+use crate::model::StartRun;
 use crate::store::{Listed, Listing};
 use crate::workflow::plain_name;
 
 const LIST_DEFAULT: usize = 100;
+
+/// Newest runs of one procedure among which that of a workflow is looked for.
+const NAMESAKES: usize = 20;
 
 const STATUSES: [(&str, &[RunStatus]); 6] = [
     ("idle", &[RunStatus::Pending]),
@@ -82,7 +86,10 @@ pub(super) async fn execute(State(app): State<App>, body: Bytes) -> Result<Json<
     let workflow: Workflow = neighbours::body(&body, Workflow::FORM)?;
     let start = match workflow.wish()? {
         Wish::Start(start) => *start,
-        Wish::StartSaved { procedure, params } => neighbours::start_saved(&app, &procedure, params, None).await?,
+        Wish::StartSaved { procedure, params } => {
+            let start = neighbours::start_saved(&app, &procedure, params, None).await?;
+            StartRun { workflow: Some(procedure), ..start }
+        }
         Wish::Plan { .. } | Wish::Say { .. } | Wish::Control { .. } => {
             return Err(ApiError::unprocessable("INVALID_WORKFLOW", "No nodes in workflow"));
         }
@@ -112,16 +119,27 @@ pub(super) async fn find(app: &App, id: &str) -> Result<RunSnapshot, ApiError> {
             found => return found,
         }
     }
-    let procedure = Some(plain_name(id));
-    let (newest, _) = neighbours::page(app, Listing { procedure, limit: 1, ..Listing::default() }).await?;
-    match newest.first() {
-        Some(run) => runs::snapshot(app, &run.row.id.to_string()).await,
-        None => {
-            let detail =
-                format!("Workflow {id:.100} not found: there is no run of this id, nor one of a workflow of it");
-            Err(ApiError::not_found("UNKNOWN_WORKFLOW", detail))
+    // What goes on is at hand with the name that its client gave it, whatever procedure was made of it.
+    let named = id.to_owned();
+    let active = app.hub.ask(move |core, _| {
+        let mut active = core.model.active_snapshots();
+        active.retain(|run| run.header.workflow.as_deref() == Some(named.as_str()));
+        active.into_iter().max_by_key(|run| run.header.number)
+    });
+    if let Some(run) = active.await? {
+        return Ok(run);
+    }
+    let procedure = plain_name(id);
+    let listing = Listing { procedure: Some(procedure.clone()), limit: NAMESAKES, ..Listing::default() };
+    for listed in neighbours::page(app, listing).await?.0 {
+        let run = runs::snapshot(app, &listed.row.id.to_string()).await?;
+        // Several ids of clients come to one name of a procedure: that of another client's is not meant.
+        if run.header.workflow.as_deref().is_none_or(|workflow| workflow == id) {
+            return Ok(run);
         }
     }
+    let detail = format!("Workflow {id:.100} not found: there is no run of this id, nor one of a workflow of it");
+    Err(ApiError::not_found("UNKNOWN_WORKFLOW", detail))
 }
 
 /// Which execution.
@@ -149,7 +167,7 @@ pub(super) async fn cancel(
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WorkflowExecution {
-    /// The procedure's name, or what the program that reports it calls itself.
+    /// As its client gave it; otherwise the procedure's name, or what the program that reports it calls itself.
     pub(super) workflow_id: String,
     pub(super) execution_id: Uuid,
     pub(super) status: WorkflowStatus,
@@ -175,7 +193,7 @@ impl From<&RunSnapshot> for WorkflowExecution {
             run.steps.iter().filter(move |step| step.state == state).map(|step| step.step.as_str().to_owned())
         };
         Self {
-            workflow_id: run.header.agent_name.clone(),
+            workflow_id: run.header.workflow.clone().unwrap_or_else(|| run.header.agent_name.clone()),
             execution_id: run.header.id.0,
             status: run.status.into(),
             progress: whole(run.progress.percent),

@@ -247,18 +247,35 @@ pub(super) struct Executions {
     offset: usize,
 }
 
-pub(super) async fn list(State(app): State<App>, query: Query<ListExecutions>) -> Result<Json<Executions>, ApiError> {
+/// A list, or for who asks for a place in it a page.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ListedExecutions {
+    All(Vec<Execution>),
+    Page(Executions),
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    query: Query<ListExecutions>,
+) -> Result<Json<ListedExecutions>, ApiError> {
     let query = neighbours::query(query)?;
     let procedure = match query.flow_id {
         Some(id) => Some(neighbours::procedure_name(&app, &id).await?),
         None => None,
     };
     let limit = query.limit.unwrap_or(LIST_DEFAULT).clamp(1, PAGE_MAX);
+    let is_page = query.offset.is_some();
     let offset = query.offset.unwrap_or_default();
     let statuses = neighbours::statuses(query.status.as_deref(), &STATUSES)?;
     let (found, total) =
         neighbours::page(&app, Listing { statuses, procedure, limit, offset, ..Listing::default() }).await?;
-    Ok(Json(Executions { executions: found.iter().map(Execution::from).collect(), total, limit, offset }))
+    let executions: Vec<Execution> = found.iter().map(Execution::from).collect();
+    Ok(Json(if is_page {
+        ListedExecutions::Page(Executions { executions, total, limit, offset })
+    } else {
+        ListedExecutions::All(executions)
+    }))
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

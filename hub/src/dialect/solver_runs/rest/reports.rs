@@ -1,5 +1,7 @@
 //! Reports as files that were generated: they are made when they are read. Part of the shell.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -43,9 +45,9 @@ pub(super) struct GeneratedReport {
     /// Address of the first file.
     file_path: String,
     file_size_bytes: usize,
-    /// Addresses of all.
-    files: Vec<String>,
-    file_sizes: Vec<usize>,
+    /// Addresses of all, by format.
+    files: BTreeMap<&'static str, String>,
+    file_sizes: BTreeMap<&'static str, usize>,
     generated_at: String,
 }
 
@@ -68,17 +70,18 @@ pub(super) async fn generate(
         return Err(ApiError::unprocessable("INVALID_REQUEST", detail));
     };
     let run = runs::snapshot(&app, id).await?.header.id;
-    let (mut files, mut file_sizes) = (Vec::new(), Vec::new());
+    let (mut files, mut file_sizes) = (BTreeMap::new(), BTreeMap::new());
+    let first = formats.first().copied().unwrap_or(Format::Pdf);
     for format in formats {
         let (_, bytes) = reports::render(&app, &run.to_string(), format).await?;
-        files.push(report_url(PREFIX, run, format));
-        file_sizes.push(bytes.len());
+        files.insert(format.as_str(), report_url(PREFIX, run, format));
+        file_sizes.insert(format.as_str(), bytes.len());
     }
     let report = GeneratedReport {
-        status: "completed",
+        status: "ok",
         format: request.format,
-        file_path: files.first().cloned().unwrap_or_default(),
-        file_size_bytes: file_sizes.first().copied().unwrap_or_default(),
+        file_path: files.get(first.as_str()).cloned().unwrap_or_default(),
+        file_size_bytes: file_sizes.get(first.as_str()).copied().unwrap_or_default(),
         files,
         file_sizes,
         generated_at: rfc3339(Timestamp::now()),

@@ -22,7 +22,8 @@ use crate::event::{Purpose, RunKind, RunSnapshot, RunStatus};
 use crate::stable_id::{self, Counted};
 use crate::store::{ArtifactRow, Listed, Listing};
 
-const LIST_DEFAULT: usize = 50;
+/// This protocol's clients ask for no pages: what they missed is read whole.
+const LIST_DEFAULT: usize = PAGE_MAX;
 
 /// Parameter that a simulation has if it wants to know the geometry.
 const GEOMETRY: &str = "geometry_version_id";

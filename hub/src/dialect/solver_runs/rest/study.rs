@@ -15,8 +15,7 @@ pub(super) struct CreateOptimization {
     #[serde(default = "parametric_sweep")]
     strategy: String,
     design_variables: Vec<DesignVariable>,
-    #[serde(default)]
-    constraints: Vec<DesignConstraint>,
+    constraints: Option<Vec<DesignConstraint>>,
     objectives: Vec<DesignObjective>,
     /// Iterations in all.
     #[serde(default = "fifty")]
@@ -25,6 +24,10 @@ pub(super) struct CreateOptimization {
 
 fn parametric_sweep() -> String {
     "parametric_sweep".to_owned()
+}
+
+fn minimize() -> String {
+    "minimize".to_owned()
 }
 
 const fn fifty() -> usize {
@@ -63,6 +66,7 @@ pub(super) struct DesignConstraint {
 pub(super) struct DesignObjective {
     metric: String,
     /// `minimize` or `maximize`.
+    #[serde(default = "minimize")]
     direction: String,
     /// Left out of all: the objectives have a Pareto front.
     weight: Option<f64>,
@@ -111,7 +115,7 @@ pub(super) fn procedure(request: &CreateOptimization, simulation: &str) -> Resul
     }
     Ok(json!({
         "name": simulation, "kind": "optimization", "procedure": simulation, "variables": variables,
-        "objectives": objectives(&request.objectives)?, "constraints": constraints(&request.constraints)?,
+        "objectives": objectives(&request.objectives)?, "constraints": constraints(request.constraints.as_deref().unwrap_or_default())?,
         "strategy": plan,
     }))
 }
