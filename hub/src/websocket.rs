@@ -47,6 +47,10 @@ limits! {
 /// How long the far end may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A frame may be so many times as long as a message: it is read to its end, so that the client, which writes all of it first,
+/// gets the close that says why. Longer ones are cut off where they begin, and the close may be lost in a reset.
+const FRAME_ROOM: usize = 4;
+
 const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED: u16 = 1003;
 const POLICY: u16 = 1008;
@@ -81,7 +85,7 @@ pub fn upgrade_as<S: Session + 'static>(
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(app.socket_limits.message_kib * 1024)
-        .max_frame_size(app.socket_limits.message_kib * 1024)
+        .max_frame_size(app.socket_limits.message_kib * 1024 * FRAME_ROOM)
         .on_upgrade(move |socket| {
             tracker.track_future(async move {
                 let queue = Arc::new(Queue::default());
