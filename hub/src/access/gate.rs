@@ -38,7 +38,7 @@ pub async fn pass(State(app): State<App>, mut request: Request, next: Next) -> R
         }
     }
     let token = bearer(headers).map(str::to_owned);
-    // Nothing behind the gate sees a token, so nothing behind it can log one.
+    // Nothing behind the gate sees the token of a URL, so nothing behind it can log one.
     let in_url = request.uri().query().and_then(take_token);
     let token = match in_url {
         Some((in_url, rest)) => {

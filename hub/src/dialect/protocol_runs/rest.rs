@@ -28,33 +28,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 .json::<runs::StartedProtocolRun>(201, "The run is in the record")
                 .refuses(&[400, 404, 413, 422, 429]),
         )
-        .get(
-            "/api/v1/protocols/runs",
-            Viewer,
-            runs::list,
-            Operation::new("Protocol runs, newest first")
-                .query::<runs::ListProtocolRuns>()
-                .json::<Vec<runs::ProtocolRun>>(200, "A page of runs")
-                .refuses(&[400, 422]),
-        )
+        .get("/api/v1/protocols/runs", Viewer, runs::list, listed())
         // Where a client of the protocol looks for what was.
-        .get(
-            "/api/v1/protocols/runs/records",
-            Viewer,
-            runs::list,
-            Operation::new("Protocol runs, newest first")
-                .query::<runs::ListProtocolRuns>()
-                .json::<Vec<runs::ProtocolRun>>(200, "A page of runs")
-                .refuses(&[400, 422]),
-        )
-        .get(
-            "/api/v1/protocols/runs/records/{id}",
-            Viewer,
-            runs::get,
-            Operation::new("A protocol run as it stands")
-                .json::<runs::ProtocolRun>(200, "The run")
-                .refuses(&[400, 404]),
-        )
+        .get("/api/v1/protocols/runs/records", Viewer, runs::list, listed())
+        .get("/api/v1/protocols/runs/records/{id}", Viewer, runs::get, one())
         .get(
             "/api/v1/protocols/runs/queue",
             Viewer,
@@ -62,14 +39,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             Operation::new("Protocol runs that have not ended, newest first")
                 .json::<Vec<runs::QueuedProtocolRun>>(200, "All of them"),
         )
-        .get(
-            "/api/v1/protocols/runs/{id}",
-            Viewer,
-            runs::get,
-            Operation::new("A protocol run as it stands")
-                .json::<runs::ProtocolRun>(200, "The run")
-                .refuses(&[400, 404]),
-        )
+        .get("/api/v1/protocols/runs/{id}", Viewer, runs::get, one())
         .post("/api/v1/protocols/runs/{id}/cancel", Operator, runs::cancel, control("Cancel a protocol run"))
         .post("/api/v1/protocols/runs/{id}/pause", Operator, runs::pause, control("Pause a protocol run"))
         .post("/api/v1/protocols/runs/{id}/resume", Operator, runs::resume, control("Let a protocol run go on"))
@@ -146,6 +116,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
                 .json::<hardware::RegisteredDevice>(200, "An agent has it already")
                 .refuses(&[400, 409, 413, 422]),
         )
+}
+
+fn listed() -> Operation {
+    Operation::new("Protocol runs, newest first")
+        .query::<runs::ListProtocolRuns>()
+        .json::<Vec<runs::ProtocolRun>>(200, "A page of runs")
+        .refuses(&[400, 422])
+}
+
+fn one() -> Operation {
+    Operation::new("A protocol run as it stands").json::<runs::ProtocolRun>(200, "The run").refuses(&[400, 404])
 }
 
 fn control(summary: &'static str) -> Operation {
