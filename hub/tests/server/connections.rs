@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Hub, read_answer, within};
+use crate::support::{Hub, read_answer, until, within};
 
 const SECOND: NonZeroU32 = NonZeroU32::MIN;
 const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -210,14 +210,7 @@ async fn a_shortage_of_file_descriptors_passes() {
         stream.write_all(GET).await.is_ok()
             && tokio::time::timeout(Duration::from_millis(300), stream.read_u8()).await.is_ok_and(|read| read.is_ok())
     };
-    let until = async |what: &str, wanted: bool| {
-        within(what, async {
-            while healthy().await != wanted {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-    };
+    let until = async |what: &str, wanted: bool| until(what, async || healthy().await == wanted).await;
     until("the hub to listen", true).await;
     let mut held = Vec::new();
     for _ in 0..100 {

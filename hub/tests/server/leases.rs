@@ -1,24 +1,15 @@
 //! Reservations by REST: what is asked for wrongly gets a sentence, and what is held is shown to everyone and survives.
 
-use std::time::Duration;
-
-use rigwire_shared::agent::{AgentState, DeviceCard, DeviceKind, DeviceState, Inventory};
-use rigwire_shared::ids::{AgentId, DeviceId, Epoch};
-use rigwire_shared::topic::{Channel, Topic};
-use rigwire_shared::wire;
-use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
+use rigwire_shared::agent::{DeviceCard, DeviceKind, DeviceState};
+use rigwire_shared::ids::DeviceId;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Hub, within};
+use crate::support::{Answer, Hub};
 
 const LEASE: &str = "/api/v1/devices/psu-1/lease";
 
 /// Lets an agent with a supply appear.
 async fn agent_comes(hub: &Hub) {
-    let agent = AgentId::new("bench").unwrap();
-    let epoch = Epoch(1);
-    let (version, host, cause) = ("0.1.0".to_owned(), "host".to_owned(), "connected".to_owned());
-    let state = wire::encode(&AgentState { epoch, online: true, version, host, cause }).unwrap();
     let card = DeviceCard {
         device: DeviceId::new("psu-1").unwrap(),
         kind: DeviceKind::Instrument,
@@ -32,24 +23,7 @@ async fn agent_comes(hub: &Hub) {
         actions: Vec::new(),
         sdk: None,
     };
-    let inventory = wire::encode(&Inventory { epoch, devices: vec![card] }).unwrap();
-    let broker = &hub.server.broker;
-    let mut options = MqttOptions::new("rigwire-agent-bench", broker.host(), broker.port());
-    options.set_keep_alive(Duration::from_secs(30));
-    let (client, mut events) = AsyncClient::new(options, 10);
-    for (channel, payload) in [(Channel::State, state), (Channel::Inventory, inventory)] {
-        let topic = Topic::Agent(agent.clone(), channel).text();
-        client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
-    }
-    within("the device", async {
-        let mut confirmed = 0;
-        while confirmed < 2 {
-            if let Event::Incoming(Incoming::PubAck(_)) = events.poll().await.unwrap() {
-                confirmed += 1;
-            }
-        }
-    })
-    .await;
+    hub.agent_comes(vec![card]).await;
     hub.until("the device", "/api/v1/devices/psu-1", |answer| answer.status == 200).await;
 }
 

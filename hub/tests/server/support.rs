@@ -6,7 +6,12 @@ use futures_util::{SinkExt, StreamExt};
 use rigwire::responder;
 use rigwire::server::Server;
 use rigwire::settings::{Auth, BrokerChoice, Settings};
+use rigwire_shared::agent::{AgentState, DeviceCard, Inventory};
 use rigwire_shared::broker::BrokerAddress;
+use rigwire_shared::ids::{AgentId, Epoch};
+use rigwire_shared::topic::{Channel, Topic};
+use rigwire_shared::wire;
+use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,6 +26,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// Looks until the condition holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.tick().await;
+        while !holds().await {
+            look.tick().await;
+        }
+    })
+    .await;
 }
 
 pub(crate) struct Hub {
@@ -132,6 +149,31 @@ impl Hub {
             }
         })
         .await
+    }
+
+    /// Lets the agent `bench` appear with these devices.
+    pub(crate) async fn agent_comes(&self, devices: Vec<DeviceCard>) {
+        let (agent, epoch) = (AgentId::new("bench").unwrap(), Epoch(1));
+        let (version, host, cause) = ("0.1.0".to_owned(), "host".to_owned(), "connected".to_owned());
+        let state = wire::encode(&AgentState { epoch, online: true, version, host, cause }).unwrap();
+        let inventory = wire::encode(&Inventory { epoch, devices }).unwrap();
+        let broker = &self.server.broker;
+        let mut options = MqttOptions::new("rigwire-agent-bench", broker.host(), broker.port());
+        options.set_keep_alive(Duration::from_secs(30));
+        let (client, mut events) = AsyncClient::new(options, 10);
+        for (channel, payload) in [(Channel::State, state), (Channel::Inventory, inventory)] {
+            let topic = Topic::Agent(agent.clone(), channel).text();
+            client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
+        }
+        within("the agent's messages", async {
+            let mut confirmed = 0;
+            while confirmed < 2 {
+                if let Event::Incoming(Incoming::PubAck(_)) = events.poll().await.unwrap() {
+                    confirmed += 1;
+                }
+            }
+        })
+        .await;
     }
 
     pub(crate) async fn ready(&self) {

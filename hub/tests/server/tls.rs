@@ -26,7 +26,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Answer, Hub, read_answer, waits, within};
+use crate::support::{Answer, Hub, read_answer, until, waits, within};
 
 const SECOND: NonZeroU32 = NonZeroU32::MIN;
 
@@ -204,12 +204,8 @@ async fn a_certificate_that_changes_is_shown_to_the_next_client() {
     std::fs::write(file("hub.key"), "").unwrap();
     handshake(&connector, hub.server.address, "first.lab").await.unwrap();
     write(authority.issue("second.lab"));
-    within("the second certificate", async {
-        while handshake(&connector, hub.server.address, "second.lab").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    until("the second certificate", async || handshake(&connector, hub.server.address, "second.lab").await.is_ok())
+        .await;
     kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     assert_eq!(within("an answer", read_answer(&mut kept)).await.status, 200, "a connection that was there goes on");
     hub.server.stop().await;
@@ -278,12 +274,7 @@ async fn hub_and_agent_reach_a_broker_by_tls() {
     let mut tasks = JoinSet::new();
     tasks.spawn(rigwire_agent::agent::run(config, stop.clone()));
     let path = "/api/v1/agents";
-    within("the agent", async {
-        while ask(&far, "GET", path, "").await.body["agents"][0]["online"] != true {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    until("the agent", async || ask(&far, "GET", path, "").await.body["agents"][0]["online"] == true).await;
 
     let stranger = secure(|_| {}).await;
     let near = |ca: Option<PathBuf>| {

@@ -5,16 +5,11 @@ mod device_farm;
 mod protocol_runs;
 mod solver_runs;
 
-use std::time::Duration;
-
-use rigwire_shared::agent::{AgentState, DeviceCard, DeviceKind, DeviceState, Identity, Inventory};
-use rigwire_shared::ids::{AgentId, DeviceId, Epoch};
-use rigwire_shared::topic::{Channel, Topic};
-use rigwire_shared::wire;
-use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
+use rigwire_shared::agent::{DeviceCard, DeviceKind, DeviceState, Identity};
+use rigwire_shared::ids::DeviceId;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Hub, within};
+use crate::support::{Answer, Hub};
 
 pub(crate) const ABSENT: &str = "00000000-0000-4000-8000-000000000000";
 
@@ -97,9 +92,6 @@ pub(crate) async fn reported(hub: &Hub, kind: &str) -> (String, u64) {
 
 /// Lets an agent appear with a supply on a serial port, tagged `simulated`, and a phone on USB.
 pub(crate) async fn agent_comes(hub: &Hub) {
-    let (agent, epoch) = (AgentId::new("bench").unwrap(), Epoch(1));
-    let (version, host, cause) = ("0.1.0".to_owned(), "host".to_owned(), "connected".to_owned());
-    let state = wire::encode(&AgentState { epoch, online: true, version, host, cause }).unwrap();
     let card = |device: &str, kind, class: &str, location: &str, tags: &[&str]| DeviceCard {
         device: DeviceId::new(device).unwrap(),
         kind,
@@ -124,23 +116,6 @@ pub(crate) async fn agent_comes(hub: &Hub) {
         card("psu-1", DeviceKind::Instrument, "psu", "/dev/ttyUSB0", &["simulated"]),
         card("emulator-5554", DeviceKind::Android, "phone", "usb:1-4", &[]),
     ];
-    let inventory = wire::encode(&Inventory { epoch, devices }).unwrap();
-    let broker = &hub.server.broker;
-    let mut options = MqttOptions::new("rigwire-agent-bench", broker.host(), broker.port());
-    options.set_keep_alive(Duration::from_secs(30));
-    let (client, mut events) = AsyncClient::new(options, 10);
-    for (channel, payload) in [(Channel::State, state), (Channel::Inventory, inventory)] {
-        let topic = Topic::Agent(agent.clone(), channel).text();
-        client.publish(topic, QoS::AtLeastOnce, true, payload).await.unwrap();
-    }
-    within("the devices", async {
-        let mut confirmed = 0;
-        while confirmed < 2 {
-            if let Event::Incoming(Incoming::PubAck(_)) = events.poll().await.unwrap() {
-                confirmed += 1;
-            }
-        }
-    })
-    .await;
+    hub.agent_comes(devices).await;
     hub.until("the devices", "/api/v1/devices/emulator-5554", |answer| answer.status == 200).await;
 }

@@ -51,6 +51,14 @@ async fn a_protocol_is_started_held_and_cancelled() {
     is_of(&queue[0], "accession_id uuid, name text, status text, created_at time, protocol_name text");
     assert_eq!((&queue[0]["name"], &queue[0]["protocol_name"]), (&json!("mine"), &json!("waits")));
 
+    let list = hub.get("/api/v1/protocols/runs?status=running,PENDING").await.body;
+    assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
+    let records = hub.get("/api/v1/protocols/runs/records?status=running,PENDING").await.body;
+    assert_eq!(records.as_array().map(Vec::len), Some(2), "{records}");
+    assert_eq!(hub.get("/api/v1/protocols/runs/records?status=completed").await.body, json!([]));
+    let record = hub.get(&format!("/api/v1/protocols/runs/records/{}", runs[1])).await.body;
+    assert_eq!(record["accession_id"], json!(runs[1]));
+
     let run = hub.get(&format!("/api/v1/protocols/runs/{}", runs[1])).await.body;
     is_of(&run, RUN);
     assert_eq!((&run["status"], &run["input_parameters_json"]), (&json!("RUNNING"), &json!({"volts": 5.0})));
